@@ -1,0 +1,1 @@
+"""What one pressure signal says, and what the air did to it on the way."""

@@ -1,0 +1,1 @@
+"""Numbers and contiguous arrays in, numbers out; compiled once and cached."""

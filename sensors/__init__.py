@@ -1,0 +1,1 @@
+"""One device: its place, its clock, and what it heard."""
