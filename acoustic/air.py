@@ -140,9 +140,7 @@ def sound_speed(temperature_c: float, relative_humidity_percent: float, pressure
     t, p, a = temperature_c, pressure_pa, CRAMER
     kelvin = t + ZERO_CELSIUS_K
     enhancement = 1.00062 + 3.14e-8 * p + 5.6e-7 * t**2
-    saturation_pa = math.exp(
-        1.2378847e-5 * kelvin**2 - 1.9121316e-2 * kelvin + 33.93711047 - 6.3431645e3 / kelvin
-    )
+    saturation_pa = math.exp(1.2378847e-5 * kelvin**2 - 1.9121316e-2 * kelvin + 33.93711047 - 6.3431645e3 / kelvin)
     water = relative_humidity_percent / 100.0 * enhancement * saturation_pa / p
     carbon = CO2_MOLE_FRACTION
     return (

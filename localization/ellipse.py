@@ -87,7 +87,10 @@ class Ellipse:
         # Measured counter-clockwise from the major axis, hence minus: azimuths run clockwise.
         azimuth = self.azimuth_deg - np.degrees(np.arctan2(across, along))
         longitude, latitude, _ = pyproj.Geod(ellps="WGS84").fwd(
-            np.full(vertices, centre.longitude_deg), np.full(vertices, centre.latitude_deg), azimuth, np.hypot(along, across)
+            np.full(vertices, centre.longitude_deg),
+            np.full(vertices, centre.latitude_deg),
+            azimuth,
+            np.hypot(along, across),
         )
         ring = [(round(float(x), 7), round(float(y), 7)) for x, y in zip(longitude, latitude, strict=True)]
         return [*ring, ring[0]]

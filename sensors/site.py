@@ -144,7 +144,9 @@ class Network:
             raise ValueError("sites mix degrees and metres: give all of a network in one frame")
         repeated = [name for name, count in Counter(site.sensor_id for site in self.sites).items() if count > 1]
         for name in repeated:
-            stays = sorted((s.valid_from_ns or -math.inf, s.valid_to_ns or math.inf) for s in self.sites if s.sensor_id == name)
+            stays = sorted(
+                (s.valid_from_ns or -math.inf, s.valid_to_ns or math.inf) for s in self.sites if s.sensor_id == name
+            )
             if any(earlier[1] > later[0] for earlier, later in zip(stays, stays[1:], strict=False)):
                 raise ValueError(f"sensor {name} stands in two places at once")
 
