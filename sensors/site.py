@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -147,7 +148,7 @@ class Network:
             stays = sorted(
                 (s.valid_from_ns or -math.inf, s.valid_to_ns or math.inf) for s in self.sites if s.sensor_id == name
             )
-            if any(earlier[1] > later[0] for earlier, later in zip(stays, stays[1:], strict=False)):
+            if any(earlier[1] > later[0] for earlier, later in itertools.pairwise(stays)):
                 raise ValueError(f"sensor {name} stands in two places at once")
 
     def site(self, sensor_id: str, instant_ns: int) -> Site | None:
