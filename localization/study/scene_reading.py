@@ -303,16 +303,10 @@ class _Reader:
         known = {site.sensor_id for site in network.sites}
         pulses: list[Pulse] = []
         seen: dict[str, int] = {}
-        heard: set[tuple[str, str]] = set()
         for row in self._table("pulses.csv", ("sensor_id",), optional):
             pulse = row.checked(lambda row=row: _pulse(row, start_ns, known))  # type: ignore[misc]
             if seen.setdefault(pulse.detection.pulse_id, row.number) != row.number:
                 raise row.error(f"pulse {pulse.detection.pulse_id} stands in row {seen[pulse.detection.pulse_id]} too")
-            if pulse.shot_id is not None:
-                key = (pulse.shot_id, pulse.detection.sensor_id)
-                if key in heard:
-                    raise row.error(f"sensor {key[1]} hears shot {key[0]} twice; give a shot one pulse a sensor")
-                heard.add(key)
             pulses.append(pulse)
         times = [pulse.detection.pick.onset_ns for pulse in pulses]
         if len(pulses) > 3 and all(t % 1_000_000_000 == 0 for t in times):

@@ -1,0 +1,299 @@
+"""Which picks are one bang: candidate places from triples of picks, and how well the other sensors agree with each.
+
+Picks are laid out sensor by sensor, in time order: those of sensor s are `first[s]` up to `first[s + 1]`. A candidate's
+score is the logarithm of the odds that its picks are one bang rather than chance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from localization.kernels.geometry import three_arrivals, travel_time
+from localization.kernels.solve import ROOT_TWO_PI, climb, late_density, place_covariance
+
+NONE = -1
+
+
+@njit(cache=True, nogil=True)
+def heard_share(distance, hearing):
+    """Probability that a listening sensor at this distance (m) reports a bang; `hearing` is nearby share, half range."""
+    ratio = distance / hearing[1]
+    return hearing[0] / (1.0 + ratio * ratio * ratio)
+
+
+@njit(cache=True, nogil=True)
+def best_pick(times, free, gains, outlier, low, high, arrival, sigma, late, early_s, late_s):
+    """The pick among [low, high) that speaks most for a direct arrival at `arrival`, and its log-likelihood ratio."""
+    chosen, best = NONE, -1e300
+    a, b = low, high
+    while a < b:  # first pick not earlier than the window
+        middle = (a + b) // 2
+        if times[middle] < arrival - early_s:
+            a = middle + 1
+        else:
+            b = middle
+    i = a
+    while i < high and times[i] <= arrival + late_s:
+        if free[i]:
+            r = times[i] - arrival
+            z = r / sigma
+            density = (1.0 - outlier[i]) * math.exp(-0.5 * min(z * z, 1400.0)) / (ROOT_TWO_PI * sigma)
+            density += outlier[i] * late_density(r, late[0], late[1])
+            if density > 1e-300:
+                value = math.log(density) + gains[i]
+                if value > best:
+                    chosen, best = i, value
+        i += 1
+    return chosen, best
+
+
+@njit(cache=True, nogil=True)
+def support(p, air_sigma, around, sensors, listening, first, times, free, gains, outlier, sigmas, late, hearing, members):
+    """Log odds, before the price of the place, that the network heard a bang with parameters `p` (7,).
+
+    `air_sigma` is what is unknown of speed and wind (m/s each): (0, 0) once they are fitted. `around` (A,) are the
+    sensors that are asked. `sigmas` (S,) are those of each sensor's arrivals. Fills `members` (A,) with the pick of
+    each sensor asked, or -1.
+    """
+    total = 0.0
+    for m in range(len(around)):
+        s = around[m]
+        members[m] = NONE
+        dx, dy, dz = sensors[s, 0] - p[0], sensors[s, 1] - p[1], sensors[s, 2] - p[2]
+        distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+        share = heard_share(distance, hearing)
+        if share < 0.02:
+            continue
+        arrival = p[6] + travel_time(dx, dy, dz, p[3], p[4], p[5])
+        blur = distance / (p[3] * p[3])
+        spread = math.sqrt(
+            sigmas[s] * sigmas[s] + blur * blur * (air_sigma[0] * air_sigma[0] + air_sigma[1] * air_sigma[1])
+        )
+        silence = math.log(1.0 - share) if listening[s] else 0.0
+        chosen, value = best_pick(
+            times, free, gains, outlier, first[s], first[s + 1], arrival, spread, late, 4.0 * spread, 4.0 * spread + 3.0 * late[0]
+        )
+        if chosen != NONE and value + math.log(share) > silence:
+            members[m] = chosen
+            total += value + math.log(share)
+        else:
+            total += silence
+    return total
+
+
+@njit(cache=True, nogil=True)
+def keep(found, size, x, y, t, score, apart_m, apart_s):
+    """Put a candidate into the `size` best of `found` (Q, 4); near-equal ones count as one. Returns the new size."""
+    for k in range(size):
+        if (
+            abs(found[k, 0] - x) < apart_m
+            and abs(found[k, 1] - y) < apart_m
+            and abs(found[k, 2] - t) < apart_s
+        ):
+            if score > found[k, 3]:
+                found[k, 0], found[k, 1], found[k, 2], found[k, 3] = x, y, t, score
+            return size
+    if size < len(found):
+        k = size
+        size += 1
+    else:
+        k = 0
+        for j in range(1, size):
+            if found[j, 3] < found[k, 3]:
+                k = j
+        if score <= found[k, 3]:
+            return size
+    found[k, 0], found[k, 1], found[k, 2], found[k, 3] = x, y, t, score
+    return size
+
+
+@njit(cache=True, nogil=True)
+def candidates(
+    seeds, near, around, sensors, listening, first, owner, times, free, gains, outlier, sigmas,
+    prior, air_sigma, late, hearing, farthest_m, found, budget,
+):  # fmt: skip
+    """Candidate places from every triple of free picks whose first one is a seed.
+
+    Parameters
+    ----------
+    seeds : (K,) int64, indices of picks
+    near : (S, M) int64, for each sensor the others to pair it with; -1 ends a row
+    around : (S, A) int64, for each sensor those that are asked about a bang it heard first
+    sensors : (S, 3) float64, m; listening : (S,) bool; first : (S + 1,) int64; owner : (P,) int64, sensor of each pick
+    times, gains, outlier : (P,) float64, s, nat, probability; free : (P,) bool; sigmas : (S,) float64, s
+    prior : (7,) float64, as in `solve`; air_sigma : (2,) float64, m/s
+    late, hearing : (2,) float64, see `late_density`, `heard_share`
+    farthest_m : float, no bang is looked for farther than this from the seed's sensor
+    found : (K, Q, 4) float64, receives east, north, discharge and score of the best of each seed
+    budget : int, how many triples may be tried in all
+
+    Returns
+    -------
+    (K,) int64, int
+        How many candidates each seed has; how many triples were left untried because the budget was spent.
+    """
+    counts = np.zeros(len(seeds), np.int64)
+    members = np.empty(around.shape[1], np.int64)
+    tx, ty, tz, tt, out = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty((2, 3))
+    p = prior.copy()
+    speed = prior[3]
+    spent, untried = 0, 0
+    for m in range(len(seeds)):
+        i = seeds[m]
+        a = owner[i]
+        tx[0], ty[0], tz[0], tt[0] = sensors[a, 0], sensors[a, 1], sensors[a, 2], times[i]
+        for jj in range(near.shape[1]):
+            b = near[a, jj]
+            if b == NONE:
+                break
+            reach_b = math.hypot(sensors[b, 0] - sensors[a, 0], sensors[b, 1] - sensors[a, 1]) / speed * 1.05 + 0.02
+            for j in range(first[b], first[b + 1]):
+                if not free[j] or times[j] < times[i] or times[j] > times[i] + reach_b:
+                    continue
+                tx[1], ty[1], tz[1], tt[1] = sensors[b, 0], sensors[b, 1], sensors[b, 2], times[j]
+                for kk in range(jj + 1, near.shape[1]):
+                    c = near[a, kk]
+                    if c == NONE:
+                        break
+                    reach_c = (
+                        math.hypot(sensors[c, 0] - sensors[a, 0], sensors[c, 1] - sensors[a, 1]) / speed * 1.05 + 0.02
+                    )
+                    for k in range(first[c], first[c + 1]):
+                        if not free[k] or times[k] < times[i] or times[k] > times[i] + reach_c:
+                            continue
+                        if spent >= budget:
+                            untried += 1
+                            continue
+                        spent += 1
+                        tx[2], ty[2], tz[2], tt[2] = sensors[c, 0], sensors[c, 1], sensors[c, 2], times[k]
+                        for n in range(three_arrivals(tx, ty, tz, tt, prior[2], speed, out)):
+                            if math.hypot(out[n, 0] - tx[0], out[n, 1] - ty[0]) > farthest_m:
+                                continue
+                            p[0], p[1], p[6] = out[n, 0], out[n, 1], out[n, 2]
+                            score = support(
+                                p, air_sigma, around[a], sensors, listening, first, times, free, gains, outlier, sigmas,
+                                late, hearing, members,
+                            )  # fmt: skip
+                            counts[m] = keep(found[m], counts[m], p[0], p[1], p[6], score, 10.0, 0.03)
+    return counts, untried
+
+
+@njit(cache=True, nogil=True)
+def refine(
+    p, around, members, sensors, listening, first, times, free, gains, outlier, sigmas,
+    prior, prior_sigma, late, hearing, log_rate,
+):  # fmt: skip
+    """Climb to the best place near `p` (7,), gathering picks anew on the way; returns the score, changes `members` (A,).
+
+    The score pays for the place: `log_rate` is the logarithm of how many bangs a second and square metre are
+    expected, and the volume of the posterior is what one candidate covers of that. Below three picks it is -1e300.
+    """
+    count = len(around)
+    none = np.zeros(2)
+    used, chosen_times, chosen_sigmas, chosen_outlier = (
+        np.empty((count, 3)), np.empty(count), np.empty(count), np.empty(count),
+    )  # fmt: skip
+    residuals, weights, covariance = np.empty(count), np.empty(count), np.empty((3, 3))
+    for _ in range(3):
+        n = 0
+        for m in range(count):
+            if members[m] != NONE:
+                used[n] = sensors[around[m]]
+                chosen_times[n] = times[members[m]]
+                chosen_sigmas[n] = sigmas[around[m]]
+                chosen_outlier[n] = outlier[members[m]]
+                n += 1
+        if n < 3:
+            return -1e300
+        climb(
+            used[:n], chosen_times[:n], chosen_sigmas[:n], chosen_outlier[:n], prior, prior_sigma, late, p,
+            residuals[:n], weights[:n], 12,
+        )  # fmt: skip
+        total = support(
+            p, none, around, sensors, listening, first, times, free, gains, outlier, sigmas, late, hearing, members
+        )
+    for k in range(2, 6):
+        z = (p[k] - prior[k]) / prior_sigma[k]
+        total -= 0.5 * z * z
+    if not place_covariance(used[:n], chosen_sigmas[:n], weights[:n], prior_sigma, p, covariance):
+        return -1e300
+    plane = covariance[0, 0] * covariance[1, 1] - covariance[0, 1] * covariance[0, 1]
+    volume = math.sqrt(max(plane, 1e-6) * max(covariance[2, 2], 1e-12)) * ROOT_TWO_PI**3
+    return total + log_rate + min(math.log(volume), 14.0)
+
+
+@njit(cache=True, nogil=True)
+def repeats(
+    heard, offsets, offset_levels, first, times, free, gains, levels, sigma, same_level, other_level, log_rate,
+    low_s, high_s, out,
+):  # fmt: skip
+    """Further rounds from one place: picks that repeat a pattern of arrivals.
+
+    Parameters
+    ----------
+    heard : (H,) int64, the sensors of the pattern; offsets, offset_levels : (H,) float64, s after the discharge, and dB
+    sigma : float, s, how exactly the pattern repeats
+    same_level, other_level : (2,) float64, mean and sigma (dB) of the level of a further round beside the pattern's,
+        and of an echo's or of chance's
+    log_rate : float, log odds of a round at any one instant
+    low_s, high_s : float, s, between which discharges are looked for
+    out : (Q, 2) float64, receives discharge (s) and score, best first, none closer than 30 ms to a better one
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    found = 0
+    for h in range(len(heard)):
+        for i in range(first[heard[h]], first[heard[h] + 1]):
+            start = times[i] - offsets[h]
+            if not free[i] or start < low_s or start > high_s:
+                continue
+            score, hits, starts = log_rate, 0, 0.0
+            for q in range(len(heard)):
+                best, at = -2.0, NONE  # a sensor that missed this round costs two nats
+                for k in range(first[heard[q]], first[heard[q] + 1]):
+                    r = times[k] - offsets[q] - start
+                    if not free[k] or abs(r) > 4.0 * sigma:
+                        continue
+                    value = gains[k] - 0.5 * (r / sigma) ** 2 - math.log(ROOT_TWO_PI * sigma)
+                    step = levels[k] - offset_levels[q]
+                    if not math.isnan(step):
+                        same = (step - same_level[0]) / same_level[1]
+                        other = (step - other_level[0]) / other_level[1]
+                        odds = 0.5 * (other * other - same * same) + math.log(other_level[1] / same_level[1])
+                        value += min(max(odds, -6.0), 2.0)
+                    if value > best:
+                        best, at = value, k
+                score += best
+                if at != NONE:
+                    hits += 1
+                    starts += times[at] - offsets[q]
+            if hits >= 2:
+                found = keep_round(out, found, starts / hits, score)
+    for i in range(1, found):  # few rows: insertion sort, best first
+        start, score = out[i, 0], out[i, 1]
+        j = i
+        while j > 0 and out[j - 1, 1] < score:
+            out[j, 0], out[j, 1] = out[j - 1, 0], out[j - 1, 1]
+            j -= 1
+        out[j, 0], out[j, 1] = start, score
+    return found
+
+
+@njit(cache=True, nogil=True)
+def keep_round(out, found, start, score):
+    """Put a round into `out` (Q, 2) unless a better one is there within 30 ms; returns how many there are now."""
+    for k in range(found):
+        if abs(out[k, 0] - start) < 0.03:
+            if score > out[k, 1]:
+                out[k, 0], out[k, 1] = start, score
+            return found
+    if found < len(out):
+        out[found, 0], out[found, 1] = start, score
+        return found + 1
+    return found

@@ -1,0 +1,330 @@
+"""The locator: detections of all sensors in, fixes out. It has no clock; time comes from watermarks."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from acoustic.detection import Detection
+from acoustic.instant import SECOND, after, seconds_between
+from localization.association import Association
+from localization.fix import Fix, Unfixed
+from localization.kernels.solve import DISCHARGE
+from localization.search import BURST_S, CLOSEST_ROUNDS_S, LEAST_ODDS, Candidate, Pattern, Search
+from localization.solver import Solver
+from localization.street import Street
+from localization.window import RATE_WINDOW_S, Window, expect_echoes, lay_out
+from sensors.health import Heartbeat
+from sensors.site import Network
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from acoustic.air import Air
+    from localization.frame import Frame
+
+STEP_NS: Final = SECOND // 4  # the grid of event time on which picks are decided
+AUDIBLE_M: Final = 1_500.0  # sensors farther apart than this do not wait for each other
+PATIENCE_S: Final = 0.15  # beyond the travel time: late paths
+ECHOES_S: Final = 1.5  # how long after a bang its echoes are taken for nothing else
+TELLING_LLR: Final = 3.0  # a pick this telling is not passed over in silence, even when it stays alone
+LATENESS_S: Final = 30.0  # how long a fix can still be revised by what comes late
+FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """A bang that was fixed: what a later pick needs in order to join it."""
+
+    shot: Fix | Unfixed
+    detections: tuple[Detection, ...]
+    zero_ns: int
+    pattern: Pattern
+    arrivals: NDArray[np.float64]
+
+
+class Locator:
+    """Places the bangs of one network.
+
+    Detections and heartbeats may come in any order; what is decided up to a watermark depends only on what was heard
+    before it. A detection that comes after its time was decided is counted as late, and revises a fix it belongs to.
+
+    Parameters
+    ----------
+    network : Network
+        The sensors.
+    frame : Frame
+        The plane in which places are computed.
+    air : Air
+        The weather, with what is not known of it.
+    source_up_m, source_sigma_m : float
+        At what height of the plane bangs are looked for.
+    street : Street
+        What is assumed of paths and rates.
+    """
+
+    def __init__(
+        self, network: Network, frame: Frame, air: Air, source_up_m: float, source_sigma_m: float, street: Street | None = None
+    ) -> None:
+        self.solver = Solver(frame, air, street or Street(), source_up_m, source_sigma_m)
+        self.counts: Counter[str] = Counter()
+        """What was not used, and why: `late`, `unknown-sensor`, `untried-triples`, `echo`, `unexplained`."""
+        self._picks: dict[str, list[Detection]] = defaultdict(list)
+        self._recent_picks: dict[str, list[int]] = defaultdict(list)
+        self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._heard_until: dict[str, int] = {}
+        self._placed: list[_Placed] = []
+        self._decided_ns: int | None = None
+        self._adopt(network)
+
+    # messages
+
+    def receive(self, message: Detection | Heartbeat | Network) -> tuple[Fix | Unfixed, ...]:
+        """Take a message; a late detection may revise a fix at once."""
+        if isinstance(message, Network):
+            self._adopt(message)
+            return ()
+        if isinstance(message, Heartbeat):
+            self._note(message)
+            return ()
+        if message.sensor_id not in self._index:
+            self.counts["unknown-sensor"] += 1
+            return ()
+        if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._horizon_ns:
+            self.counts["late"] += 1
+            return self._revise(message)
+        picks = self._picks[message.sensor_id]
+        bisect.insort(picks, message, key=lambda d: (d.pick.onset_ns, d.pulse_id))
+        bisect.insort(self._recent_picks[message.sensor_id], message.pick.onset_ns)
+        return ()
+
+    def tick(self, watermark_ns: int) -> tuple[Fix | Unfixed, ...]:
+        """Decide what can be decided once everything before the watermark has been received."""
+        last_step = watermark_ns // STEP_NS
+        if self._decided_ns is None:
+            self._decided_ns = min([self._first_ns(), last_step * STEP_NS]) // STEP_NS * STEP_NS
+        shots: list[Fix | Unfixed] = []
+        while self._decided_ns < last_step * STEP_NS:
+            self._decided_ns += STEP_NS
+            pending_ns = self._first_ns()
+            if pending_ns >= self._decided_ns - self._horizon_ns:
+                # Nothing is ripe: go on to where the first pick will be, or to the end.
+                wait = max(0, (min(pending_ns, watermark_ns) + self._horizon_ns - self._decided_ns) // STEP_NS - 1)
+                self._decided_ns = min(self._decided_ns + wait * STEP_NS, last_step * STEP_NS)
+                continue
+            shots += self._decide(self._decided_ns)
+        return tuple(shots)
+
+    def finish(self) -> tuple[Fix | Unfixed, ...]:
+        """Decide everything that was received: there will be no more."""
+        last_ns = max((d.pick.onset_ns for picks in self._picks.values() for d in picks), default=None)
+        return () if last_ns is None else self.tick(last_ns + 2 * self._horizon_ns + 2 * STEP_NS)
+
+    # the network
+
+    def _adopt(self, network: Network) -> None:
+        """Take over a revision of the network; picks of sensors that are gone are counted and forgotten."""
+        self.network = network
+        self._sites = list({site.sensor_id: site for site in network.sites}.values())
+        self._index = {site.sensor_id: k for k, site in enumerate(self._sites)}
+        places = self.solver.frame.local([site.position for site in self._sites])
+        speed = self.solver.air.sound_speed_m_per_s
+        known = np.array([math.hypot(site.clock_sigma_s, site.position_sigma_m / speed) for site in self._sites])
+        self._search = Search(self.solver, places, known)
+        reach = min(_diameter(self._search.sensors), AUDIBLE_M)
+        self._horizon_ns = round((reach / speed * 1.05 + PATIENCE_S) * SECOND)
+        for sensor_id in [name for name in self._picks if name not in self._index]:
+            self.counts["unknown-sensor"] += len(self._picks.pop(sensor_id))
+
+    def _note(self, heartbeat: Heartbeat) -> None:
+        """Remember from when to when a sensor listened."""
+        before = self._heard_until.get(heartbeat.sensor_id)
+        if heartbeat.listening:
+            start = heartbeat.heard_until_ns - SECOND if before is None else before
+            spans = self._spans[heartbeat.sensor_id]
+            if spans and spans[-1][1] >= start:
+                spans[-1] = (spans[-1][0], max(spans[-1][1], heartbeat.heard_until_ns))
+            else:
+                spans.append((start, heartbeat.heard_until_ns))
+            del spans[:-4]
+        self._heard_until[heartbeat.sensor_id] = max(before or heartbeat.heard_until_ns, heartbeat.heard_until_ns)
+
+    def listened(self, sensor_id: str, from_ns: int, to_ns: int) -> None:
+        """State that a sensor listened all this time; for scenes of pulses, which bring no heartbeats."""
+        self._spans[sensor_id].append((from_ns, to_ns))
+
+    def _listening(self, at_ns: int) -> NDArray[np.bool_]:
+        """Which sensors are known to have listened at this instant and the horizon after it."""
+        return np.array(
+            [any(start <= at_ns < end for start, end in self._spans.get(site.sensor_id, ())) for site in self._sites]
+        )
+
+    # deciding
+
+    def _first_ns(self) -> int:
+        return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=1 << 62)
+
+    def _decide(self, now_ns: int) -> list[Fix | Unfixed]:
+        """Explain the picks before ``now_ns``; keep the explanations whose arrivals are all in, drop the picks that ripened."""
+        ripe_ns = now_ns - self._horizon_ns
+        window = self._window(now_ns)
+        ripe_s = seconds_between(window.zero_ns, ripe_ns)
+        listening = self._listening(window.zero_ns)
+        shots: list[Fix | Unfixed] = []
+        claimed: set[str] = set()
+        for candidate, rivals in self._explanations(window, listening):
+            if np.min(window.times[candidate.picks]) < ripe_s:
+                shots.append(self._place(window, candidate, rivals, listening))
+                claimed.update(window.detections[k].pulse_id for k in candidate.picks)
+        shots += self._forget(ripe_ns, claimed)
+        self._placed = [p for p in self._placed if p.zero_ns > now_ns - round(LATENESS_S * SECOND)]
+        return sorted(shots, key=lambda shot: (shot.time_ns, shot.shot_id))
+
+    def _window(self, now_ns: int) -> Window:
+        zero_ns = self._first_ns()
+        by_sensor, rates = [], []
+        for site in self._sites:
+            picks = self._picks.get(site.sensor_id, [])
+            by_sensor.append([d for d in picks if d.pick.onset_ns < now_ns])
+            onsets = self._recent_picks[site.sensor_id]
+            del onsets[: bisect.bisect_left(onsets, now_ns - round(RATE_WINDOW_S * SECOND))]
+            heard = bisect.bisect_left(onsets, now_ns)
+            rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
+        return lay_out(by_sensor, rates, zero_ns, self.solver.street)
+
+    def _explanations(
+        self, window: Window, listening: NDArray[np.bool_]
+    ) -> Iterable[tuple[Candidate, list[Candidate]]]:
+        """Bangs of the window, best first, each with its rivals: other places for mostly the same picks."""
+        for placed in self._placed:
+            expect_echoes(window, placed.arrivals + seconds_between(window.zero_ns, placed.zero_ns))
+        for placed in list(self._placed):
+            yield from self._fellows(window, placed.pattern, placed.zero_ns)
+        found: list[Candidate] | None = None
+        while True:
+            if found is None:
+                seeds = np.flatnonzero(window.free)
+                found, untried = self._search.candidates(window, seeds, listening)
+                self.counts["untried-triples"] += untried
+            if not found:
+                return
+            best = self._search.best(window, found)
+            picks = set(best.picks.tolist())
+            rivals = [c for c in found if c is not best and 2 * len(picks & set(c.picks.tolist())) >= len(picks)]
+            self._claim(window, best)
+            yield best, rivals
+            yield from self._fellows(window, self._search.pattern(window, best), window.zero_ns)
+            found = self._remaining(window, found, listening)
+
+    def _fellows(
+        self, window: Window, pattern: Pattern, zero_ns: int
+    ) -> Iterable[tuple[Candidate, list[Candidate]]]:
+        """Further rounds of a place, in this window."""
+        shift = seconds_between(window.zero_ns, zero_ns)
+        middle = float(pattern.p[DISCHARGE]) + shift
+        for discharge, score in self._search.rounds(window, pattern, middle - BURST_S, middle + BURST_S):
+            if abs(discharge - middle) < CLOSEST_ROUNDS_S:
+                continue
+            fellow = self._search.repeat(window, pattern, discharge, score)
+            if len(fellow.picks) >= 2 and np.all(window.free[fellow.picks]):
+                self._claim(window, fellow)
+                yield fellow, []
+
+    def _claim(self, window: Window, candidate: Candidate) -> None:
+        """Take a bang's picks, what stands too close behind them, and expect its echoes from then on."""
+        window.free[candidate.picks] = False
+        expect_echoes(window, self._arrivals(window, candidate))
+
+    def _arrivals(self, window: Window, candidate: Candidate) -> NDArray[np.float64]:
+        """When each sensor heard the bang, or should have, (S,) s."""
+        arrivals = self._search.arrivals(candidate.p)
+        arrivals[window.owner[candidate.picks]] = window.times[candidate.picks]
+        return arrivals
+
+    def _remaining(
+        self, window: Window, found: list[Candidate], listening: NDArray[np.bool_]
+    ) -> list[Candidate] | None:
+        """The candidates that none of the claimed picks touches; those that lose picks are explained anew."""
+        result = []
+        for candidate in found:
+            if np.all(window.free[candidate.picks]):
+                result.append(candidate)
+                continue
+            free = candidate.picks[window.free[candidate.picks]]
+            if len(free) < 3:
+                continue
+            first = int(window.owner[free[np.argmin(window.times[free])]])
+            again = self._search.refined(window, candidate.p, first, listening)
+            if again is not None and again.score > LEAST_ODDS:
+                result.append(again)
+        return sorted(result, key=lambda c: -c.score)
+
+    # results
+
+    def _place(
+        self, window: Window, candidate: Candidate, rivals: list[Candidate], listening: NDArray[np.bool_]
+    ) -> Fix | Unfixed:
+        detections = tuple(window.detections[k] for k in candidate.picks)
+        arrivals = self._arrivals(window, candidate)
+        heard = {d.sensor_id for d in detections}
+        silent = tuple(
+            site.sensor_id
+            for k, site in enumerate(self._sites)
+            if listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < 2.0
+        )
+        association = Association(detections, silent, candidate.score)
+        shot = self.solve(association.shot_id, 1, association)
+        self._placed.append(_Placed(shot, association.detections, window.zero_ns, self._search.pattern(window, candidate), arrivals))
+        return shot
+
+    def solve(self, shot_id: str, revision: int, association: Association) -> Fix | Unfixed:
+        """Fix the bang of an association."""
+        sites = [self._sites[self._index[d.sensor_id]] for d in association.detections]
+        return self.solver.solve(shot_id, revision, association.detections, sites, association.silent)
+
+    def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Fix | Unfixed]:
+        """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""
+        lonely: list[Detection] = []
+        for picks in self._picks.values():
+            kept = []
+            for detection in picks:
+                if detection.pulse_id in claimed:
+                    continue
+                if detection.pick.onset_ns >= ripe_ns:
+                    kept.append(detection)
+                elif self._is_echo(detection):
+                    self.counts["echo"] += 1
+                else:
+                    self.counts["unexplained"] += 1
+                    if detection.llr >= TELLING_LLR:
+                        lonely.append(detection)
+            picks[:] = kept
+        return []
+
+    def _is_echo(self, detection: Detection) -> bool:
+        """Whether a bang that was fixed reached this sensor shortly before."""
+        index = self._index[detection.sensor_id]
+        for placed in self._placed:
+            delay = seconds_between(placed.zero_ns, detection.pick.onset_ns) - placed.arrivals[index]
+            if -0.01 < delay < ECHOES_S:
+                return True
+        return False
+
+    def _revise(self, late: Detection) -> tuple[Fix | Unfixed, ...]:
+        return ()
+
+
+def _diameter(sensors: NDArray[np.float64]) -> float:
+    """Greatest distance between two sensors, at most: the diagonal of the box around them, m."""
+    return float(np.hypot(*np.ptp(sensors[:, :2], axis=0))) if len(sensors) else 0.0
+
+
+def instant_of(placed: _Placed) -> int:
+    """When the bang was fired, UTC nanoseconds."""
+    return after(placed.zero_ns, float(placed.pattern.p[DISCHARGE]))
