@@ -38,7 +38,10 @@ def fuse(detections: Sequence[Detection], weights: Sequence[float]) -> tuple[flo
     llr = total / (1.0 + max(k - 1.0, 0.0) * CORRELATION)
     llr = max(-LLR_LIMIT, min(LLR_LIMIT, llr))
     others = [
-        math.fsum((w + 1e-9) * d.probabilities[c] / max(1e-12, 1.0 - d.probabilities[0]) for d, w in zip(detections, weights, strict=True))
+        math.fsum(
+            (w + 1e-9) * d.probabilities[c] / max(1e-12, 1.0 - d.probabilities[0])
+            for d, w in zip(detections, weights, strict=True)
+        )
         for c in range(1, len(CLASSES))
     ]
     return llr, probabilities_from_llr(llr, others if math.fsum(others) > 0.0 else (1.0,) * 4)

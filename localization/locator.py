@@ -5,17 +5,18 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from acoustic.detection import Detection
-from acoustic.instant import SECOND, after, seconds_between
+from acoustic.instant import SECOND, seconds_between
 from localization.association import Association
 from localization.fix import Fix, Unfixed
 from localization.kernels.solve import DISCHARGE
+from localization.modes import LIGHTEST, apart, weighed, with_modes_of
 from localization.search import BURST_S, CLOSEST_ROUNDS_S, LEAST_ODDS, Candidate, Pattern, Search
 from localization.solver import Solver
 from localization.street import Street
@@ -35,6 +36,8 @@ PATIENCE_S: Final = 0.15  # beyond the travel time: late paths
 ECHOES_S: Final = 1.5  # how long after a bang its echoes are taken for nothing else
 TELLING_LLR: Final = 3.0  # a pick this telling is not passed over in silence, even when it stays alone
 LATENESS_S: Final = 30.0  # how long a fix can still be revised by what comes late
+AUDIBLE_S: Final = 2.0  # of travel: a listening sensor nearer than this and silent is worth telling
+LATE_GATE_S: Final = 0.02  # how well a late detection must fit the fix that it joins
 FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
 
 
@@ -44,9 +47,22 @@ class _Placed:
 
     shot: Fix | Unfixed
     detections: tuple[Detection, ...]
+    silent: tuple[str, ...]
     zero_ns: int
     pattern: Pattern
     arrivals: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Explanation:
+    """Picks taken as one bang, other places for mostly the same picks, and how the place sounds.
+
+    A further round shares the pattern of the round before it.
+    """
+
+    candidate: Candidate
+    rivals: tuple[Candidate, ...]
+    pattern: Pattern
 
 
 class Locator:
@@ -70,16 +86,24 @@ class Locator:
     """
 
     def __init__(
-        self, network: Network, frame: Frame, air: Air, source_up_m: float, source_sigma_m: float, street: Street | None = None
+        self,
+        network: Network,
+        frame: Frame,
+        air: Air,
+        source_up_m: float,
+        source_sigma_m: float,
+        street: Street | None = None,
     ) -> None:
         self.solver = Solver(frame, air, street or Street(), source_up_m, source_sigma_m)
         self.counts: Counter[str] = Counter()
-        """What was not used, and why: `late`, `unknown-sensor`, `untried-triples`, `echo`, `unexplained`."""
+        """What was not used, and why: `late` (of which `revised` a fix), `unknown-sensor`, `untried-triples`, `echo`,
+        `unexplained`, `lonely` (like a gunshot, to one sensor alone)."""
         self._picks: dict[str, list[Detection]] = defaultdict(list)
         self._recent_picks: dict[str, list[int]] = defaultdict(list)
         self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._heard_until: dict[str, int] = {}
         self._placed: list[_Placed] = []
+        self._lonely: list[Detection] = []
         self._decided_ns: int | None = None
         self._adopt(network)
 
@@ -124,7 +148,9 @@ class Locator:
     def finish(self) -> tuple[Fix | Unfixed, ...]:
         """Decide everything that was received: there will be no more."""
         last_ns = max((d.pick.onset_ns for picks in self._picks.values() for d in picks), default=None)
-        return () if last_ns is None else self.tick(last_ns + 2 * self._horizon_ns + 2 * STEP_NS)
+        if last_ns is None:
+            last_ns = max((d.pick.onset_ns for d in self._lonely), default=None)
+        return () if last_ns is None else self.tick(last_ns + 3 * self._horizon_ns + 2 * STEP_NS)
 
     # the network
 
@@ -171,17 +197,18 @@ class Locator:
         return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=1 << 62)
 
     def _decide(self, now_ns: int) -> list[Fix | Unfixed]:
-        """Explain the picks before ``now_ns``; keep the explanations whose arrivals are all in, drop the picks that ripened."""
+        """Explain the picks before ``now_ns``; keep explanations whose arrivals are all in, drop picks that ripened."""
         ripe_ns = now_ns - self._horizon_ns
         window = self._window(now_ns)
         ripe_s = seconds_between(window.zero_ns, ripe_ns)
         listening = self._listening(window.zero_ns)
         shots: list[Fix | Unfixed] = []
         claimed: set[str] = set()
-        for candidate, rivals in self._explanations(window, listening):
-            if np.min(window.times[candidate.picks]) < ripe_s:
-                shots.append(self._place(window, candidate, rivals, listening))
-                claimed.update(window.detections[k].pulse_id for k in candidate.picks)
+        for explanation in self._explanations(window, listening):
+            picks = explanation.candidate.picks
+            if np.min(window.times[picks]) < ripe_s:
+                shots.append(self._place(window, explanation, listening))
+                claimed.update(window.detections[k].pulse_id for k in picks)
         shots += self._forget(ripe_ns, claimed)
         self._placed = [p for p in self._placed if p.zero_ns > now_ns - round(LATENESS_S * SECOND)]
         return sorted(shots, key=lambda shot: (shot.time_ns, shot.shot_id))
@@ -198,10 +225,8 @@ class Locator:
             rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
         return lay_out(by_sensor, rates, zero_ns, self.solver.street)
 
-    def _explanations(
-        self, window: Window, listening: NDArray[np.bool_]
-    ) -> Iterable[tuple[Candidate, list[Candidate]]]:
-        """Bangs of the window, best first, each with its rivals: other places for mostly the same picks."""
+    def _explanations(self, window: Window, listening: NDArray[np.bool_]) -> Iterator[_Explanation]:
+        """Bangs of the window: further rounds of places that have just fired, then new places, best first."""
         for placed in self._placed:
             expect_echoes(window, placed.arrivals + seconds_between(window.zero_ns, placed.zero_ns))
         for placed in list(self._placed):
@@ -214,17 +239,16 @@ class Locator:
                 self.counts["untried-triples"] += untried
             if not found:
                 return
-            best = self._search.best(window, found)
+            best, *others = self._search.rated(window, found)
             picks = set(best.picks.tolist())
-            rivals = [c for c in found if c is not best and 2 * len(picks & set(c.picks.tolist())) >= len(picks)]
+            rivals = tuple(c for c in others if 2 * len(picks & set(c.picks.tolist())) >= len(picks))
+            pattern = self._search.pattern(window, best)
             self._claim(window, best)
-            yield best, rivals
-            yield from self._fellows(window, self._search.pattern(window, best), window.zero_ns)
+            yield _Explanation(best, rivals, pattern)
+            yield from self._fellows(window, pattern, window.zero_ns)
             found = self._remaining(window, found, listening)
 
-    def _fellows(
-        self, window: Window, pattern: Pattern, zero_ns: int
-    ) -> Iterable[tuple[Candidate, list[Candidate]]]:
+    def _fellows(self, window: Window, pattern: Pattern, zero_ns: int) -> Iterator[_Explanation]:
         """Further rounds of a place, in this window."""
         shift = seconds_between(window.zero_ns, zero_ns)
         middle = float(pattern.p[DISCHARGE]) + shift
@@ -232,9 +256,9 @@ class Locator:
             if abs(discharge - middle) < CLOSEST_ROUNDS_S:
                 continue
             fellow = self._search.repeat(window, pattern, discharge, score)
-            if len(fellow.picks) >= 2 and np.all(window.free[fellow.picks]):
+            if len(fellow.picks) >= 3 and np.all(window.free[fellow.picks]):
                 self._claim(window, fellow)
-                yield fellow, []
+                yield _Explanation(fellow, (), pattern)
 
     def _claim(self, window: Window, candidate: Candidate) -> None:
         """Take a bang's picks, what stands too close behind them, and expect its echoes from then on."""
@@ -267,30 +291,54 @@ class Locator:
 
     # results
 
-    def _place(
-        self, window: Window, candidate: Candidate, rivals: list[Candidate], listening: NDArray[np.bool_]
-    ) -> Fix | Unfixed:
+    def _place(self, window: Window, explanation: _Explanation, listening: NDArray[np.bool_]) -> Fix | Unfixed:
+        """Fix an explanation, and remember it for what comes after."""
+        candidate = explanation.candidate
         detections = tuple(window.detections[k] for k in candidate.picks)
         arrivals = self._arrivals(window, candidate)
         heard = {d.sensor_id for d in detections}
         silent = tuple(
             site.sensor_id
             for k, site in enumerate(self._sites)
-            if listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < 2.0
+            if listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
         )
         association = Association(detections, silent, candidate.score)
         shot = self.solve(association.shot_id, 1, association)
-        self._placed.append(_Placed(shot, association.detections, window.zero_ns, self._search.pattern(window, candidate), arrivals))
+        if isinstance(shot, Fix):
+            shot = self._with_rivals(window, shot, explanation)
+            before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)
+            if isinstance(before, Fix):
+                shot = with_modes_of(shot, before)
+        self._placed.append(
+            _Placed(shot, association.detections, silent, window.zero_ns, explanation.pattern, arrivals)
+        )
         return shot
+
+    def _with_rivals(self, window: Window, fix: Fix, explanation: _Explanation) -> Fix:
+        """The fix with the modes that another choice of picks would give, weighed by the odds of the choices.
+
+        Further rounds of a burst choose between candidates, but do not count again here: all rounds from one place
+        share the errors of its paths.
+        """
+        modes = list(fix.modes)
+        for rival in explanation.rivals:
+            odds = math.exp(max(-50.0, min(0.0, rival.score - explanation.candidate.score)))
+            if odds < LIGHTEST:
+                continue
+            other = self.solve(fix.shot_id, 1, Association(tuple(window.detections[k] for k in rival.picks)))
+            if isinstance(other, Fix):
+                modes += [
+                    replace(m, weight=m.weight * odds) for m in other.modes if all(apart(m, mode) for mode in modes)
+                ]
+        return replace(fix, modes=weighed(modes))
 
     def solve(self, shot_id: str, revision: int, association: Association) -> Fix | Unfixed:
         """Fix the bang of an association."""
         sites = [self._sites[self._index[d.sensor_id]] for d in association.detections]
         return self.solver.solve(shot_id, revision, association.detections, sites, association.silent)
 
-    def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Fix | Unfixed]:
+    def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Unfixed]:
         """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""
-        lonely: list[Detection] = []
         for picks in self._picks.values():
             kept = []
             for detection in picks:
@@ -300,12 +348,32 @@ class Locator:
                     kept.append(detection)
                 elif self._is_echo(detection):
                     self.counts["echo"] += 1
+                elif detection.llr >= TELLING_LLR:
+                    self._lonely.append(detection)
                 else:
                     self.counts["unexplained"] += 1
-                    if detection.llr >= TELLING_LLR:
-                        lonely.append(detection)
             picks[:] = kept
-        return []
+        return self._report_lonely(ripe_ns - self._horizon_ns)
+
+    def _report_lonely(self, before_ns: int) -> list[Unfixed]:
+        """Bangs that sounded like gunshots to two sensors or more, yet have no place; those of one are counted."""
+        self._lonely.sort(key=lambda d: (d.pick.onset_ns, d.sensor_id))
+        shots = []
+        while self._lonely and self._lonely[0].pick.onset_ns < before_ns:
+            last_ns = self._lonely[0].pick.onset_ns + self._horizon_ns
+            group: dict[str, Detection] = {}
+            for detection in self._lonely:
+                if detection.pick.onset_ns <= last_ns:
+                    group.setdefault(detection.sensor_id, detection)
+            taken = {detection.pulse_id for detection in group.values()}
+            self._lonely = [d for d in self._lonely if d.pulse_id not in taken]
+            if len(group) < 2:
+                self.counts["lonely"] += 1
+                continue
+            association = Association(tuple(group.values()))
+            reason = "too-few-sensors" if len(group) < 3 else "inconsistent"
+            shots.append(self.solver.unfixed(association.shot_id, 1, reason, association.detections))
+        return shots
 
     def _is_echo(self, detection: Detection) -> bool:
         """Whether a bang that was fixed reached this sensor shortly before."""
@@ -317,14 +385,21 @@ class Locator:
         return False
 
     def _revise(self, late: Detection) -> tuple[Fix | Unfixed, ...]:
+        """A fix that a late detection belongs to, solved again with it."""
+        index = self._index[late.sensor_id]
+        for k, placed in enumerate(self._placed):
+            delay = seconds_between(placed.zero_ns, late.pick.onset_ns) - placed.arrivals[index]
+            if abs(delay) > LATE_GATE_S or late.sensor_id in {d.sensor_id for d in placed.detections}:
+                continue
+            silent = tuple(name for name in placed.silent if name != late.sensor_id)
+            association = Association((*placed.detections, late), silent)
+            shot = self.solve(placed.shot.shot_id, placed.shot.revision + 1, association)
+            self._placed[k] = replace(placed, shot=shot, detections=association.detections, silent=silent)
+            self.counts["revised"] += 1
+            return (shot,)
         return ()
 
 
 def _diameter(sensors: NDArray[np.float64]) -> float:
     """Greatest distance between two sensors, at most: the diagonal of the box around them, m."""
     return float(np.hypot(*np.ptp(sensors[:, :2], axis=0))) if len(sensors) else 0.0
-
-
-def instant_of(placed: _Placed) -> int:
-    """When the bang was fired, UTC nanoseconds."""
-    return after(placed.zero_ns, float(placed.pattern.p[DISCHARGE]))

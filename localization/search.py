@@ -11,6 +11,7 @@ import numpy as np
 from localization.kernels.associate import NONE, candidates, refine, repeats, support
 from localization.kernels.geometry import travel_time
 from localization.kernels.solve import DISCHARGE
+from localization.loudness import loudness_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,9 +90,9 @@ class Search:
         """Explanations whose first pick is one of ``seeds``, best first; and how many triples were left untried."""
         found = np.empty((len(seeds), SURVIVORS, 4))
         counts, untried = candidates(
-            seeds, self.near, self.around, self.sensors, listening, window.first, window.owner, window.times, window.free,
-            window.gains, window.outlier, self.sigmas, self.prior, self.prior_sigma[[3, 4]], self.late, self.hearing,
-            self.street.farthest_m, found, TRIPLES,
+            seeds, self.near, self.around, self.sensors, listening, window.first, window.owner, window.times,
+            window.free, window.gains, window.outlier, self.sigmas, self.prior, self.prior_sigma[[3, 4]], self.late,
+            self.hearing, self.street.farthest_m, found, TRIPLES,
         )  # fmt: skip
         rough = [(found[m, k], window.owner[seeds[m]]) for m in range(len(seeds)) for k in range(counts[m])]
         rough.sort(key=lambda pair: -pair[0][3])
@@ -110,12 +111,23 @@ class Search:
         """The explanation near parameters ``p``, or None where fewer than three sensors agree."""
         around, p = self.around[heard_first], p.copy()
         members = np.empty(len(around), dtype=np.int64)
-        fixed = (self.sensors, listening, window.first, window.times, window.free, window.gains, window.outlier, self.sigmas)
-        support(p, self.prior_sigma[[3, 4]], around, *fixed, self.late, self.hearing, members)
-        score = refine(
-            p, around, members, *fixed, self.prior, self.prior_sigma, self.late, self.hearing, self.log_rate
+        fixed = (
+            self.sensors,
+            listening,
+            window.first,
+            window.times,
+            window.free,
+            window.gains,
+            window.outlier,
+            self.sigmas,
         )
-        return Candidate(p, np.sort(members[members != NONE]), score) if score > -1e299 else None
+        support(p, self.prior_sigma[[3, 4]], around, *fixed, self.late, self.hearing, members)
+        score = refine(p, around, members, *fixed, self.prior, self.prior_sigma, self.late, self.hearing, self.log_rate)
+        if score < -1e299:
+            return None
+        picks = np.sort(members[members != NONE])
+        distances = np.linalg.norm(self.sensors[window.owner[picks]] - p[:3], axis=1)
+        return Candidate(p, picks, score + loudness_odds(window.pressures[picks], window.censored[picks], distances))
 
     def pattern(self, window: Window, candidate: Candidate) -> Pattern:
         """How the place of this bang sounds, for finding its further rounds."""
@@ -153,10 +165,15 @@ class Search:
 
     def arrivals(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """When each sensor should hear a bang with parameters ``p``, (S,) s."""
-        return np.array([p[DISCHARGE] + travel_time(*(sensor - p[:3]), p[3], p[4], p[5]) for sensor in self.sensors])
+        return np.array(
+            [p[DISCHARGE] + travel_time(s[0] - p[0], s[1] - p[1], s[2] - p[2], p[3], p[4], p[5]) for s in self.sensors]
+        )
 
-    def best(self, window: Window, found: list[Candidate]) -> Candidate:
-        """The candidate that explains most together with its further rounds: a burst's true place explains them all."""
+    def rated(self, window: Window, found: list[Candidate]) -> list[Candidate]:
+        """The better candidates, first the one that explains most together with its further rounds.
+
+        A burst's true place explains all of its rounds; a mixture of two rounds seldom finds its like.
+        """
         rated = []
         for candidate in found[:12]:
             window.free[candidate.picks] = False
@@ -165,7 +182,7 @@ class Search:
             window.free[candidate.picks] = True
             burst = candidate.score + math.fsum(score for _, score in more)
             rated.append(Candidate(candidate.p, candidate.picks, candidate.score, burst))
-        return max(rated, key=lambda c: (c.burst, c.score))
+        return sorted(rated, key=lambda c: (-c.burst, -c.score))
 
 
 def _by_distance(sensors: NDArray[np.float64], most: int) -> NDArray[np.int64]:
@@ -182,7 +199,8 @@ def _distinct(found: list[Candidate]) -> list[Candidate]:
     result: list[Candidate] = []
     for candidate in sorted(found, key=lambda c: -c.score):
         if all(
-            math.hypot(*(candidate.p[:2] - other.p[:2])) > 5.0 or abs(candidate.p[DISCHARGE] - other.p[DISCHARGE]) > 0.02
+            math.hypot(*(candidate.p[:2] - other.p[:2])) > 5.0
+            or abs(candidate.p[DISCHARGE] - other.p[DISCHARGE]) > 0.02
             for other in result
         ):
             result.append(candidate)

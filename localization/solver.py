@@ -16,6 +16,8 @@ from localization.evidence import fuse
 from localization.fix import Arrival, Fix, Mode, Unfixed
 from localization.kernels.geometry import three_arrivals
 from localization.kernels.solve import DISCHARGE, N, climb, place_covariance
+from localization.loudness import loudness_odds
+from localization.modes import LIGHTEST, weighed
 from sensors.site import Local
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 CONFIDENCE: Final = 0.95
 MOST_TRIPLES_OF: Final = 10  # sensors whose triples all serve as starts: 120 of them
 THINNEST: Final = 0.01  # breadth over length of an array that still tells its two sides apart
-LIGHTEST_MODE: Final = 0.02
 WIDEST_M: Final = 5_000.0  # beyond this semi-major axis the geometry says nothing
 
 
@@ -63,7 +64,12 @@ class Solver:
         return mean, sigma
 
     def solve(
-        self, shot_id: str, revision: int, detections: Sequence[Detection], sites: Sequence[Site], silent: Sequence[str] = ()
+        self,
+        shot_id: str,
+        revision: int,
+        detections: Sequence[Detection],
+        sites: Sequence[Site],
+        silent: Sequence[str] = (),
     ) -> Fix | Unfixed:
         """Fix a bang, or say why it cannot be.
 
@@ -77,6 +83,17 @@ class Solver:
             Sensors that should have heard it.
         """
         return _Problem(self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent)).answer()
+
+    def unfixed(self, shot_id: str, revision: int, reason: str, detections: Sequence[Detection]) -> Unfixed:
+        """A bang without a place, and why; a sensor's second detection counts as an echo."""
+        heard: set[str] = set()
+        arrivals = []
+        for detection in detections:
+            arrivals.append(Arrival(detection, 0.0, 0.0 if detection.sensor_id in heard else 1.0))
+            heard.add(detection.sensor_id)
+        llr, probabilities = fuse(detections, [arrival.weight for arrival in arrivals])
+        first_ns = min(detection.pick.onset_ns for detection in detections)
+        return Unfixed(shot_id, revision, reason, first_ns, tuple(arrivals), llr, probabilities)
 
 
 class _Problem:
@@ -111,6 +128,8 @@ class _Problem:
         indirect = solver.street.p_indirect
         self.outlier = np.array([1.0 - (1.0 - detections[k].pick.p_outlier) * (1.0 - indirect) for k in kept])
         self.outlier = np.minimum(self.outlier, 0.99)
+        self.levels = np.array([_known(detections[k].pick.level_db_spl) for k in kept])
+        self.censored = np.array([detections[k].pick.censored for k in kept])
         mean, self.prior_sigma = solver.prior()
         self.prior = mean.copy()
         self.prior[2] -= self.middle[2]
@@ -130,9 +149,9 @@ class _Problem:
         spread, freedom = self._path_sigma(maxima[0])
         sigmas = np.hypot(self.known_s, spread)
         maxima = self._distinct([self._climb(maximum.p, sigmas) for maximum in maxima])
-        if maxima[0].direct < max(3.0, 0.5 * len(self.times)):
+        if maxima[0].direct < max(3, 0.5 * len(self.times)):
             return self._unfixed("inconsistent")
-        modes = self._modes(maxima, sigmas, freedom)
+        modes = self._modes(maxima, freedom)
         if not modes or modes[0].ellipse.semi_major_m > WIDEST_M:
             return self._unfixed("degenerate-geometry")
         return self._fix(modes, maxima[0])
@@ -149,11 +168,11 @@ class _Problem:
         """Parameters to climb from: every place that three arrivals allow, and one beside the first sensor."""
         early = np.argsort(self.times, kind="stable")[:MOST_TRIPLES_OF]
         out, starts = np.empty((2, 3)), []
+        x, y, z = np.ascontiguousarray(self.places.T)
         for triple in itertools.combinations(early, 3):
             rows = np.array(triple)
-            columns = (np.ascontiguousarray(self.places[rows, axis]) for axis in range(3))
-            for k in range(three_arrivals(*columns, self.times[rows], self.prior[2], self.prior[3], out)):
-                starts.append(self._start(out[k, 0], out[k, 1], out[k, 2]))
+            found = three_arrivals(x[rows], y[rows], z[rows], self.times[rows], self.prior[2], self.prior[3], out)
+            starts += [self._start(*out[k]) for k in range(found)]
         first = self.places[early[0]]
         starts.append(self._start(first[0] * 0.9, first[1] * 0.9, self.times[early[0]]))
         return starts
@@ -167,11 +186,31 @@ class _Problem:
         p = start.copy()
         residuals, weights = np.empty(len(self.times)), np.empty(len(self.times))
         value = climb(
-            self.places, self.times, sigmas, self.outlier, self.prior, self.prior_sigma, self.late, p, residuals, weights, 60
+            self.places,
+            self.times,
+            sigmas,
+            self.outlier,
+            self.prior,
+            self.prior_sigma,
+            self.late,
+            p,
+            residuals,
+            weights,
+            60,
         )
         covariance = np.empty((3, 3))
         sharp = place_covariance(self.places, sigmas, weights, self.prior_sigma, p, covariance)
-        return _Maximum(p, value + _log_volume(covariance) if sharp else -math.inf, residuals, weights, covariance)
+        mass = value + _log_volume(covariance) + self._hearing(p, weights) if sharp else -math.inf
+        return _Maximum(p, mass, residuals, weights, covariance)
+
+    def _hearing(self, p: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+        """Log odds of having been heard, and so loud, by those sensors from there."""
+        distances = np.linalg.norm(self.places - p[:3], axis=1)
+        street, direct = self.solver.street, weights >= 0.5
+        shares = street.near_share / (1.0 + (distances / street.half_range_m) ** 3)
+        return float(np.sum(np.log(shares))) + loudness_odds(
+            self.levels[direct], self.censored[direct], distances[direct]
+        )
 
     @staticmethod
     def _distinct(maxima: list[_Maximum]) -> list[_Maximum]:
@@ -195,23 +234,23 @@ class _Problem:
 
     # records
 
-    def _modes(self, maxima: list[_Maximum], sigmas: NDArray[np.float64], freedom: float) -> list[Mode]:
-        top = maxima[0].log_mass
-        masses = [math.exp(maximum.log_mass - top) for maximum in maxima]
-        heavy = [(m, mass) for m, mass in zip(maxima, masses, strict=True) if mass >= LIGHTEST_MODE * sum(masses)]
-        total = math.fsum(mass for _, mass in heavy)
+    def _modes(self, maxima: list[_Maximum], freedom: float) -> tuple[Mode, ...]:
+        """The maxima as modes, weighed by the mass below them; none where the heaviest has no ellipse."""
         modes = []
-        for maximum, mass in heavy:
-            matrix = maximum.covariance
+        for maximum in maxima:
+            matrix, p = maximum.covariance, maximum.p
+            mass = math.exp(maximum.log_mass - maxima[0].log_mass)
+            if mass < LIGHTEST / 2.0:
+                continue
             try:
                 covariance = Covariance(float(matrix[0, 0]), float(matrix[0, 1]), float(matrix[1, 1]))
             except ValueError:
-                return []
-            east, north, up = (float(v) for v in maximum.p[:3] + self.middle)
+                return ()
+            east, north, up = (float(v) for v in p[:3] + self.middle)
             modes.append(
                 Mode(
-                    weight=mass / total,
-                    time_ns=after(self.zero_ns, float(maximum.p[DISCHARGE])),
+                    weight=mass,
+                    time_ns=after(self.zero_ns, float(p[DISCHARGE])),
                     time_sigma_s=math.sqrt(float(matrix[2, 2])),
                     place=Local(east, north, up),
                     geodetic=self.solver.frame.geodetic(east, north, up),
@@ -219,16 +258,16 @@ class _Problem:
                     ellipse=region(covariance, freedom),
                 )
             )
-        return modes
+        return weighed(modes)
 
-    def _fix(self, modes: list[Mode], best: _Maximum) -> Fix:
+    def _fix(self, modes: tuple[Mode, ...], best: _Maximum) -> Fix:
         arrivals = self._arrivals(best)
         llr, probabilities = fuse(self.detections, [arrival.weight for arrival in arrivals])
         share = float(np.sum(best.weights))
         return Fix(
             shot_id=self.shot_id,
             revision=self.revision,
-            modes=tuple(modes),
+            modes=modes,
             arrivals=arrivals,
             llr=llr,
             probabilities=probabilities,
@@ -255,9 +294,7 @@ class _Problem:
         return tuple(arrivals)
 
     def _unfixed(self, reason: str) -> Unfixed:
-        arrivals = tuple(Arrival(detection, 0.0, 1.0 if kept else 0.0) for detection, kept in zip(self.detections, self.kept, strict=True))
-        llr, probabilities = fuse(self.detections, [arrival.weight for arrival in arrivals])
-        return Unfixed(self.shot_id, self.revision, reason, self.zero_ns, arrivals, llr, probabilities)
+        return self.solver.unfixed(self.shot_id, self.revision, reason, self.detections)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,9 +308,9 @@ class _Maximum:
     covariance: NDArray[np.float64]
 
     @property
-    def direct(self) -> float:
-        """How many arrivals it takes as direct."""
-        return float(np.sum(self.weights))
+    def direct(self) -> int:
+        """How many arrivals are more likely direct than not."""
+        return int(np.sum(self.weights >= 0.5))
 
     def apart(self, other: _Maximum) -> bool:
         """Whether the two are different places rather than one reached twice: 10 m and two sigma of the other."""
@@ -287,8 +324,12 @@ class _Maximum:
         return distance > 4.0
 
 
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _log_volume(covariance: NDArray[np.float64]) -> float:
-    """Log of the area below a maximum (Laplace), m^2, bounded where the geometry leaves it open; -inf where it is none."""
+    """Log of the area below a maximum (Laplace), m^2: bounded where the geometry leaves it open, -inf for none."""
     if not np.all(np.abs(covariance[:2, :2]) < 1e14):
         return -math.inf
     area = covariance[0, 0] * covariance[1, 1] - covariance[0, 1] ** 2

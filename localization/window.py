@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 USUAL_SNR_DB: Final = 10.0  # of picks that are nothing
 SNR_DECADE_DB: Final = 20.0  # a pick this much stronger is ten times rarer
+MOST_RARITY: Final = 4.6  # 50 dB above noise
 RATE_WINDOW_S: Final = 30.0  # over which a sensor's rate of picks is taken
-SHADOW_S: Final = 0.15  # a pick this soon after a comparable one is often its echo
-SHADOW_NAT: Final = 0.7
 CLOSEST_S: Final = 0.04  # 1,500 rounds a minute
-ECHOES_PER_S: Final = 5.0
-ECHO_FADE_S: Final = 0.3
+ECHOES_PER_S: Final = 5.0  # behind a bang, at first
+ECHO_FADE_S: Final = 0.3  # over which they thin out
+ECHO_LEVEL_DB: Final = (-8.0, 8.0)  # mean and sigma of an echo's level beside that of its sound
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +34,8 @@ class Window:
 
     `first[s]` to `first[s + 1]` are those of sensor s; `times` count in seconds from `zero_ns`. `gains` is minus the
     logarithm of how often a pick like this comes by chance, per second. `levels` in dB are of any one reference a
-    sensor. `free` are the picks that no bang has claimed.
+    sensor, `pressures` in dB SPL or NaN, `censored` where the true one is higher. `free` are the picks that no bang has
+    claimed.
     """
 
     zero_ns: int
@@ -44,13 +46,13 @@ class Window:
     gains: NDArray[np.float64]
     outlier: NDArray[np.float64]
     levels: NDArray[np.float64]
+    pressures: NDArray[np.float64]
+    censored: NDArray[np.bool_]
     sigmas: NDArray[np.float64]
     free: NDArray[np.bool_]
 
 
-def lay_out(
-    by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], zero_ns: int, street: Street
-) -> Window:
+def lay_out(by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], zero_ns: int, street: Street) -> Window:
     """Lay out picks for the kernels.
 
     Parameters
@@ -70,30 +72,32 @@ def lay_out(
     owner = np.repeat(np.arange(len(by_sensor), dtype=np.int64), counts)
     times = np.array([seconds_between(zero_ns, d.pick.onset_ns) for d in detections], dtype=np.float64)
     levels = np.array([_level(d) for d in detections], dtype=np.float64)
-    gains = np.array([_gain(d) for d in detections], dtype=np.float64)
-    if len(detections):
-        gains -= np.log(np.asarray(rates, dtype=np.float64))[owner]
+    chance = np.asarray(rates, dtype=np.float64)[owner] * np.exp(
+        -np.array([_rarity(d) for d in detections], dtype=np.float64)
+    )
     return Window(
         zero_ns=zero_ns,
         detections=detections,
         first=first,
         owner=owner,
         times=times,
-        gains=gains - SHADOW_NAT * _shadowed(times, levels, first),
+        gains=-np.log(chance + _echo_rates(times, levels, first)),
         outlier=np.array(
-            [min(0.99, 1.0 - (1.0 - d.pick.p_outlier) * (1.0 - street.p_indirect)) for d in detections], dtype=np.float64
+            [min(0.99, 1.0 - (1.0 - d.pick.p_outlier) * (1.0 - street.p_indirect)) for d in detections],
+            dtype=np.float64,
         ),
         levels=levels,
+        pressures=np.array([_known(d.pick.level_db_spl) for d in detections], dtype=np.float64),
+        censored=np.array([d.pick.censored for d in detections], dtype=np.bool_),
         sigmas=np.array([d.pick.sigma_s for d in detections], dtype=np.float64),
         free=np.ones(len(detections), dtype=np.bool_),
     )
 
 
 def expect_echoes(window: Window, arrivals: NDArray[np.float64]) -> None:
-    """Make picks behind a bang less telling, and take those too close to it; ``arrivals`` (S,) is when each sensor heard it.
+    """Take the picks that stand too close to a bang, and make those behind it less telling.
 
-    Echoes come at some five a second and thin out within a second; a chance pick among them says so much less. What
-    follows within `CLOSEST_S` is the same round, split in two.
+    ``arrivals`` (S,) is when each sensor heard it. What follows within `CLOSEST_S` is the same round, split in two.
     """
     delay = window.times - arrivals[window.owner]
     window.free[(delay > -CLOSEST_S / 2) & (delay < CLOSEST_S)] = False
@@ -103,27 +107,35 @@ def expect_echoes(window: Window, arrivals: NDArray[np.float64]) -> None:
 
 def _level(detection: Detection) -> float:
     pick = detection.pick
-    level = pick.level_db_spl if pick.level_db_spl is not None else pick.snr_db
-    return math.nan if level is None else level
+    return _known(pick.level_db_spl if pick.level_db_spl is not None else pick.snr_db)
 
 
-def _gain(detection: Detection) -> float:
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _rarity(detection: Detection) -> float:
     """How much rarer than the usual pick by chance this one is, in nats: for its strength, and for not being noise."""
     snr_db = detection.pick.snr_db
     strength = 0.0 if snr_db is None else (snr_db - USUAL_SNR_DB) / SNR_DECADE_DB * math.log(10.0)
     bang = 1.0 - detection.probabilities[3] - detection.probabilities[4]
-    return max(-0.5, min(2.3, strength)) + math.log(max(bang, 0.05) / 0.75)
+    return max(-0.5, min(MOST_RARITY, strength)) + math.log(max(bang, 0.05) / 0.75)
 
 
-def _shadowed(times: NDArray[np.float64], levels: NDArray[np.float64], first: NDArray[np.int64]) -> NDArray[np.float64]:
-    """1 for each pick that follows a comparable one of its sensor within `SHADOW_S`, else 0."""
+def _echo_rates(
+    times: NDArray[np.float64], levels: NDArray[np.float64], first: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How often echoes of the sensor's earlier picks come by chance at each pick, 1/s.
+
+    An echo is mostly weaker than its sound: a pick well above everything before it is none.
+    """
     result = np.zeros(len(times))
-    for low, high in zip(first[:-1], first[1:], strict=True):
+    mean, sigma = ECHO_LEVEL_DB
+    for low, high in itertools.pairwise(first):
         for i in range(low + 1, high):
-            earlier = i - 1
-            while earlier >= low and times[i] - times[earlier] < SHADOW_S:
-                if not levels[earlier] < levels[i] - 6.0:  # unknown levels compare as comparable
-                    result[i] = 1.0
-                    break
-                earlier -= 1
+            start = low + int(np.searchsorted(times[low:i], times[i] - 5.0 * ECHO_FADE_S))
+            step = levels[i] - levels[start:i]
+            above = np.where(np.isnan(step), 0.0, np.maximum(step - mean, 0.0) / sigma)
+            fade = np.exp(-(times[i] - times[start:i]) / ECHO_FADE_S - 0.5 * above**2)
+            result[i] = ECHOES_PER_S * float(np.max(fade, initial=0.0))
     return result

@@ -10,22 +10,37 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from localization.kernels.geometry import three_arrivals, travel_time
-from localization.kernels.solve import ROOT_TWO_PI, climb, late_density, place_covariance
+from localization.kernels.solve import ROOT_TWO_PI, Floats, climb, late_density, place_covariance
 
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 NONE = -1
 
 
 @njit(cache=True, nogil=True)
-def heard_share(distance, hearing):
-    """Probability that a listening sensor at this distance (m) reports a bang; `hearing` is nearby share, half range."""
+def heard_share(distance: float, hearing: Floats) -> float:
+    """Probability that a listening sensor this far off (m) reports a bang; `hearing`: share nearby, half range."""
     ratio = distance / hearing[1]
     return hearing[0] / (1.0 + ratio * ratio * ratio)
 
 
 @njit(cache=True, nogil=True)
-def best_pick(times, free, gains, outlier, low, high, arrival, sigma, late, early_s, late_s):
+def best_pick(
+    times: Floats,
+    free: Bools,
+    gains: Floats,
+    outlier: Floats,
+    low: int,
+    high: int,
+    arrival: float,
+    sigma: float,
+    late: Floats,
+    early_s: float,
+    late_s: float,
+) -> tuple[int, float]:
     """The pick among [low, high) that speaks most for a direct arrival at `arrival`, and its log-likelihood ratio."""
     chosen, best = NONE, -1e300
     a, b = low, high
@@ -51,7 +66,22 @@ def best_pick(times, free, gains, outlier, low, high, arrival, sigma, late, earl
 
 
 @njit(cache=True, nogil=True)
-def support(p, air_sigma, around, sensors, listening, first, times, free, gains, outlier, sigmas, late, hearing, members):
+def support(
+    p: Floats,
+    air_sigma: Floats,
+    around: Ints,
+    sensors: Floats,
+    listening: Bools,
+    first: Ints,
+    times: Floats,
+    free: Bools,
+    gains: Floats,
+    outlier: Floats,
+    sigmas: Floats,
+    late: Floats,
+    hearing: Floats,
+    members: Ints,
+) -> float:
     """Log odds, before the price of the place, that the network heard a bang with parameters `p` (7,).
 
     `air_sigma` is what is unknown of speed and wind (m/s each): (0, 0) once they are fitted. `around` (A,) are the
@@ -74,7 +104,17 @@ def support(p, air_sigma, around, sensors, listening, first, times, free, gains,
         )
         silence = math.log(1.0 - share) if listening[s] else 0.0
         chosen, value = best_pick(
-            times, free, gains, outlier, first[s], first[s + 1], arrival, spread, late, 4.0 * spread, 4.0 * spread + 3.0 * late[0]
+            times,
+            free,
+            gains,
+            outlier,
+            first[s],
+            first[s + 1],
+            arrival,
+            spread,
+            late,
+            4.0 * spread,
+            4.0 * spread + 3.0 * late[0],
         )
         if chosen != NONE and value + math.log(share) > silence:
             members[m] = chosen
@@ -85,14 +125,10 @@ def support(p, air_sigma, around, sensors, listening, first, times, free, gains,
 
 
 @njit(cache=True, nogil=True)
-def keep(found, size, x, y, t, score, apart_m, apart_s):
+def keep(found: Floats, size: int, x: float, y: float, t: float, score: float, apart_m: float, apart_s: float) -> int:
     """Put a candidate into the `size` best of `found` (Q, 4); near-equal ones count as one. Returns the new size."""
     for k in range(size):
-        if (
-            abs(found[k, 0] - x) < apart_m
-            and abs(found[k, 1] - y) < apart_m
-            and abs(found[k, 2] - t) < apart_s
-        ):
+        if abs(found[k, 0] - x) < apart_m and abs(found[k, 1] - y) < apart_m and abs(found[k, 2] - t) < apart_s:
             if score > found[k, 3]:
                 found[k, 0], found[k, 1], found[k, 2], found[k, 3] = x, y, t, score
             return size
@@ -112,9 +148,26 @@ def keep(found, size, x, y, t, score, apart_m, apart_s):
 
 @njit(cache=True, nogil=True)
 def candidates(
-    seeds, near, around, sensors, listening, first, owner, times, free, gains, outlier, sigmas,
-    prior, air_sigma, late, hearing, farthest_m, found, budget,
-):  # fmt: skip
+    seeds: Ints,
+    near: Ints,
+    around: Ints,
+    sensors: Floats,
+    listening: Bools,
+    first: Ints,
+    owner: Ints,
+    times: Floats,
+    free: Bools,
+    gains: Floats,
+    outlier: Floats,
+    sigmas: Floats,
+    prior: Floats,
+    air_sigma: Floats,
+    late: Floats,
+    hearing: Floats,
+    farthest_m: float,
+    found: Floats,
+    budget: int,
+) -> tuple[Ints, int]:
     """Candidate places from every triple of free picks whose first one is a seed.
 
     Parameters
@@ -183,10 +236,24 @@ def candidates(
 
 @njit(cache=True, nogil=True)
 def refine(
-    p, around, members, sensors, listening, first, times, free, gains, outlier, sigmas,
-    prior, prior_sigma, late, hearing, log_rate,
-):  # fmt: skip
-    """Climb to the best place near `p` (7,), gathering picks anew on the way; returns the score, changes `members` (A,).
+    p: Floats,
+    around: Ints,
+    members: Ints,
+    sensors: Floats,
+    listening: Bools,
+    first: Ints,
+    times: Floats,
+    free: Bools,
+    gains: Floats,
+    outlier: Floats,
+    sigmas: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    hearing: Floats,
+    log_rate: float,
+) -> float:
+    """Climb to the best place near `p` (7,), gathering picks anew on the way; returns the score and changes `members`.
 
     The score pays for the place: `log_rate` is the logarithm of how many bangs a second and square metre are
     expected, and the volume of the posterior is what one candidate covers of that. Below three picks it is -1e300.
@@ -227,9 +294,22 @@ def refine(
 
 @njit(cache=True, nogil=True)
 def repeats(
-    heard, offsets, offset_levels, first, times, free, gains, levels, sigma, same_level, other_level, log_rate,
-    low_s, high_s, out,
-):  # fmt: skip
+    heard: Ints,
+    offsets: Floats,
+    offset_levels: Floats,
+    first: Ints,
+    times: Floats,
+    free: Bools,
+    gains: Floats,
+    levels: Floats,
+    sigma: float,
+    same_level: Floats,
+    other_level: Floats,
+    log_rate: float,
+    low_s: float,
+    high_s: float,
+    out: Floats,
+) -> int:
     """Further rounds from one place: picks that repeat a pattern of arrivals.
 
     Parameters
@@ -273,7 +353,7 @@ def repeats(
                 if at != NONE:
                     hits += 1
                     starts += times[at] - offsets[q]
-            if hits >= 2:
+            if hits >= 3 and 2 * hits >= len(heard):
                 found = keep_round(out, found, starts / hits, score)
     for i in range(1, found):  # few rows: insertion sort, best first
         start, score = out[i, 0], out[i, 1]
@@ -286,7 +366,7 @@ def repeats(
 
 
 @njit(cache=True, nogil=True)
-def keep_round(out, found, start, score):
+def keep_round(out: Floats, found: int, start: float, score: float) -> int:
     """Put a round into `out` (Q, 2) unless a better one is there within 30 ms; returns how many there are now."""
     for k in range(found):
         if abs(out[k, 0] - start) < 0.03:

@@ -6,10 +6,13 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
-def travel_time(dx, dy, dz, speed, wind_east, wind_north):
+def travel_time(dx: float, dy: float, dz: float, speed: float, wind_east: float, wind_north: float) -> float:
     """Seconds for sound to cross (dx, dy, dz) metres, source to sensor, at `speed` in air that moves with the wind."""
     distance = math.sqrt(dx * dx + dy * dy + dz * dz)
     if distance == 0.0:
@@ -18,7 +21,7 @@ def travel_time(dx, dy, dz, speed, wind_east, wind_north):
 
 
 @njit(cache=True, nogil=True)
-def three_arrivals(x, y, z, t, source_z, speed, out):
+def three_arrivals(x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, speed: float, out: Floats) -> int:
     """Places where a bang at height `source_z` reaches three sensors at the times given, in still air.
 
     Subtracting the first sphere from the others leaves two lines in the place and the range to the time's zero;

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 N = 7  # parameters
 DISCHARGE = 6
@@ -18,8 +19,11 @@ ROOT_TWO_PI = 2.5066282746310002
 UNPHYSICAL = 1e18
 
 
+Floats = NDArray[np.float64]
+
+
 @njit(cache=True, nogil=True)
-def late_density(residual, late_scale, late_share):
+def late_density(residual: float, late_scale: float, late_share: float) -> float:
     """Density (1/s) of a residual (s) that is no direct sound: mostly late, falling with `late_scale`, seldom early."""
     if residual >= 0.0:
         return late_share * math.exp(-residual / late_scale) / late_scale
@@ -27,7 +31,7 @@ def late_density(residual, late_scale, late_share):
 
 
 @njit(cache=True, nogil=True)
-def predict(sensor, p, gradient):
+def predict(sensor: Floats, p: Floats, gradient: Floats) -> float:
     """Arrival (s) at one sensor (3,), and its derivatives by the parameters into `gradient` (7,)."""
     dx, dy, dz = sensor[0] - p[0], sensor[1] - p[1], sensor[2] - p[2]
     distance = math.sqrt(dx * dx + dy * dy + dz * dz)
@@ -50,7 +54,7 @@ def predict(sensor, p, gradient):
 
 
 @njit(cache=True, nogil=True)
-def cholesky_solve(matrix, vector, size):
+def cholesky_solve(matrix: Floats, vector: Floats, size: int) -> bool:
     """Solve a positive definite system in place: `matrix` becomes its factor, `vector` the solution. False if not."""
     for j in range(size):
         total = matrix[j, j]
@@ -79,7 +83,18 @@ def cholesky_solve(matrix, vector, size):
 
 
 @njit(cache=True, nogil=True)
-def log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals, weights):
+def log_posterior(
+    sensors: Floats,
+    times: Floats,
+    sigmas: Floats,
+    outlier: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    p: Floats,
+    residuals: Floats,
+    weights: Floats,
+) -> float:
     """Log posterior density of the parameters, up to a constant; fills residuals (s) and P(direct) of each arrival.
 
     Each arrival is direct with probability 1 - outlier and then Gaussian, or else late as `late_density` says:
@@ -105,7 +120,17 @@ def log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, 
 
 
 @njit(cache=True, nogil=True)
-def normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, p, hessian, step):
+def normal_equations(
+    sensors: Floats,
+    sigmas: Floats,
+    residuals: Floats,
+    weights: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    p: Floats,
+    hessian: Floats,
+    step: Floats,
+) -> None:
     """Gauss-Newton matrix (7, 7) and right-hand side (7,) of the weighted arrivals and the priors."""
     gradient = np.empty(N)
     hessian[:] = 0.0
@@ -127,7 +152,19 @@ def normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, p,
 
 
 @njit(cache=True, nogil=True)
-def climb(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals, weights, most_steps):
+def climb(
+    sensors: Floats,
+    times: Floats,
+    sigmas: Floats,
+    outlier: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    p: Floats,
+    residuals: Floats,
+    weights: Floats,
+    most_steps: int,
+) -> float:
     """Climb from `p` to the nearest maximum of the posterior, changing `p`; returns the log posterior there.
 
     Expectation-maximisation over which arrivals are direct, each step a Levenberg-Marquardt step of the weighted
@@ -175,7 +212,9 @@ def climb(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residual
 
 
 @njit(cache=True, nogil=True)
-def place_covariance(sensors, sigmas, weights, prior_sigma, p, out):
+def place_covariance(
+    sensors: Floats, sigmas: Floats, weights: Floats, prior_sigma: Floats, p: Floats, out: Floats
+) -> bool:
     """Covariance (3, 3) of east, north (m) and discharge (s), the nuisances marginalised. False where undetermined."""
     n = len(weights)
     hessian, factor, column = np.empty((N, N)), np.empty((N, N)), np.empty(N)

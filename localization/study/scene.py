@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from acoustic.detection import Detection
 
 SOURCE_BELOW_SENSORS_M: Final = 5.0
-SOURCE_SIGMA_M: Final = 15.0
+LEAST_SOURCE_SIGMA_M: Final = 10.0
+HILLINESS: Final = 1.5
 """Where a scene does not say at what height shots are looked for: a little below the median sensor, as people stand
-below roofs, and not surely."""
+below roofs, and the less surely the more the sensors' own heights scatter (this many times), since hilly places have
+valleys below all of their roofs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -17,8 +18,9 @@ from acoustic.instant import instant_text, parse_instant
 from acoustic.pick import Pick
 from localization.frame import Frame
 from localization.study.scene import (
+    HILLINESS,
+    LEAST_SOURCE_SIGMA_M,
     SOURCE_BELOW_SENSORS_M,
-    SOURCE_SIGMA_M,
     Listening,
     Piece,
     Pulse,
@@ -189,7 +191,8 @@ class _Reader:
                 raise SceneError("scene.toml source.height_m: this frame has no origin; give up_m")
             up_m = values["height_m"] - frame.origin.height_m
         else:
-            return float(np.median(sensors_up)) - SOURCE_BELOW_SENSORS_M, values.get("sigma_m", SOURCE_SIGMA_M)
+            sigma_m = math.hypot(LEAST_SOURCE_SIGMA_M, HILLINESS * float(np.std(sensors_up)))
+            return float(np.median(sensors_up)) - SOURCE_BELOW_SENSORS_M, values.get("sigma_m", sigma_m)
         sigma_m = values.get("sigma_m", 5.0)
         if not (abs(up_m) <= 20_000.0 and 0.0 <= sigma_m <= 10_000.0):
             raise SceneError(f"scene.toml source: height {up_m} m, sigma_m {sigma_m}; expected metres")
