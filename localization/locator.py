@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -101,7 +101,7 @@ class Locator:
         self._picks: dict[str, list[Detection]] = defaultdict(list)
         self._recent_picks: dict[str, list[int]] = defaultdict(list)
         self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        self._heard_until: dict[str, int] = {}
+        self._last_beat: dict[str, Heartbeat] = {}
         self._placed: list[_Placed] = []
         self._lonely: list[Detection] = []
         self._decided_ns: int | None = None
@@ -169,17 +169,22 @@ class Locator:
             self.counts["unknown-sensor"] += len(self._picks.pop(sensor_id))
 
     def _note(self, heartbeat: Heartbeat) -> None:
-        """Remember from when to when a sensor listened."""
-        before = self._heard_until.get(heartbeat.sensor_id)
-        if heartbeat.listening:
-            start = heartbeat.heard_until_ns - SECOND if before is None else before
-            spans = self._spans[heartbeat.sensor_id]
-            if spans and spans[-1][1] >= start:
+        """Remember from when to when a sensor listened: between two heartbeats of which the first says that it does."""
+        before = self._last_beat.get(heartbeat.sensor_id)
+        if (
+            before is not None
+            and heartbeat.heard_until_ns <= before.heard_until_ns
+            and heartbeat.listening == before.listening
+        ):
+            return
+        spans = self._spans[heartbeat.sensor_id]
+        if before is not None and before.listening:
+            if spans and spans[-1][1] >= before.heard_until_ns:
                 spans[-1] = (spans[-1][0], max(spans[-1][1], heartbeat.heard_until_ns))
             else:
-                spans.append((start, heartbeat.heard_until_ns))
+                spans.append((before.heard_until_ns, heartbeat.heard_until_ns))
             del spans[:-4]
-        self._heard_until[heartbeat.sensor_id] = max(before or heartbeat.heard_until_ns, heartbeat.heard_until_ns)
+        self._last_beat[heartbeat.sensor_id] = heartbeat
 
     def listened(self, sensor_id: str, from_ns: int, to_ns: int) -> None:
         """State that a sensor listened all this time; for scenes of pulses, which bring no heartbeats."""
@@ -331,6 +336,11 @@ class Locator:
                     replace(m, weight=m.weight * odds) for m in other.modes if all(apart(m, mode) for mode in modes)
                 ]
         return replace(fix, modes=weighed(modes))
+
+    def solve_given(self, shot_id: str, detections: Sequence[Detection]) -> Fix | Unfixed:
+        """Fix a bang whose detections somebody has already put together, ordered by onset."""
+        sites = [self._sites[self._index[d.sensor_id]] for d in detections]
+        return self.solver.solve(shot_id, 1, detections, sites)
 
     def solve(self, shot_id: str, revision: int, association: Association) -> Fix | Unfixed:
         """Fix the bang of an association."""

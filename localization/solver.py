@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONFIDENCE: Final = 0.95
 MOST_TRIPLES_OF: Final = 10  # sensors whose triples all serve as starts: 120 of them
 THINNEST: Final = 0.01  # breadth over length of an array that still tells its two sides apart
+BLURS_S: Final = (1.0, 0.1, 0.02)
 WIDEST_M: Final = 5_000.0  # beyond this semi-major axis the geometry says nothing
 
 
@@ -173,8 +174,13 @@ class _Problem:
             rows = np.array(triple)
             found = three_arrivals(x[rows], y[rows], z[rows], self.times[rows], self.prior[2], self.prior[3], out)
             starts += [self._start(*out[k]) for k in range(found)]
-        first = self.places[early[0]]
-        starts.append(self._start(first[0] * 0.9, first[1] * 0.9, self.times[early[0]]))
+        if not starts:
+            # Noise can leave no place that fits three arrivals exactly: come down from a blurred view of them all.
+            first = self.places[early[0]]
+            start = self._start(0.9 * first[0], 0.9 * first[1], self.times[early[0]])
+            for blur_s in BLURS_S:
+                start = self._climb(start, np.hypot(self.known_s, blur_s)).p
+            starts.append(start)
         return starts
 
     def _start(self, east: float, north: float, discharge: float) -> NDArray[np.float64]:

@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadlines: machines are noisy, and kernels compile at their first call. The build machine tries the same examples
+# every time, so that it judges the change and not the dice; everybody else rolls them.
+settings.register_profile("people", deadline=None)
+settings.register_profile("machine", deadline=None, derandomize=True)
+settings.load_profile("machine" if os.environ.get("CI") == "true" else "people")
 
 ROOT = Path(__file__).resolve().parent.parent
 

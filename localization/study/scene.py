@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCE_BELOW_SENSORS_M: Final = 5.0
 LEAST_SOURCE_SIGMA_M: Final = 10.0
-HILLINESS: Final = 1.5
+HILLINESS: Final = 1.25
 """Where a scene does not say at what height shots are looked for: a little below the median sensor, as people stand
 below roofs, and the less surely the more the sensors' own heights scatter (this many times), since hilly places have
 valleys below all of their roofs."""

@@ -1,0 +1,158 @@
+"""The classifier: how much more likely a sound is if it was a gunshot than if it was anything else."""
+
+from __future__ import annotations
+
+import functools
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from acoustic.detection import CLASSES, probabilities_from_llr
+from acoustic.features import NAMES, features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MODEL_PATH: Final = Path(__file__).with_name("model.npz")
+LLR_BOUND: Final = 8.0  # a few thousand training sounds support no stronger word
+Z_LIMIT: Final = 4.0  # standard deviations; beyond, a feature counts as being there
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Evidence of one sound; the members are those of `acoustic.detection.Detection`."""
+
+    llr: float
+    probabilities: tuple[float, ...]
+    flags: tuple[str, ...] = ()
+
+
+class Classifier(Protocol):
+    """What a listener asks of whoever judges its impulses."""
+
+    @property
+    def name(self) -> str:
+        """Name and version of the model."""
+
+    def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:
+        """The evidence of the impulse that begins at sample ``onset`` of ``samples``, (n,) float32."""
+
+
+class NoClassifier:
+    """Says nothing either way."""
+
+    name = "none"
+
+    def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:  # noqa: ARG002
+        """No evidence, whatever the sound."""
+        return Judgement(0.0, probabilities_from_llr(0.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogisticModel:
+    """Multinomial logistic regression on standardised features, calibrated on sources it had not seen.
+
+    Parameters
+    ----------
+    name : str
+        Name and version.
+    mean, scale : (f,) float64
+        Of the features in training, in the order of `acoustic.features.NAMES`.
+    weights : (f, 5) float64, bias : (5,) float64
+        One column for each of `acoustic.detection.CLASSES`.
+    temperature, offset : float
+        The calibration: llr = (raw log-odds of gunshot) / temperature + offset.
+    familiar : float
+        Mean square of the standardised features that 99.5 % of the training sounds stay below.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit, or something is not finite.
+    """
+
+    name: str
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    temperature: float
+    offset: float
+    familiar: float
+
+    def __post_init__(self) -> None:
+        wanted = {"mean": (len(NAMES),), "scale": (len(NAMES),), "weights": (len(NAMES), len(CLASSES)), "bias": (5,)}
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} of model {self.name} is not a finite array of shape {shape}: train it again")
+        if not (self.scale > 0.0).all() or not self.temperature > 0.0 or not math.isfinite(self.offset):
+            raise ValueError(f"model {self.name} has a scale or temperature that is not above 0: train it again")
+
+    def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:
+        """The evidence of the impulse that begins at sample ``onset``; flagged where it is unlike all training."""
+        return self.judge_features(features(samples, onset, rate_hz))
+
+    def judge_features(self, vector: NDArray[np.float64]) -> Judgement:
+        """The evidence of a vector of `acoustic.features.features`."""
+        z = (vector - self.mean) / self.scale
+        # Summed by numpy, not by BLAS: the same bits on every machine and for any number of threads.
+        logits = (np.clip(z, -Z_LIMIT, Z_LIMIT)[:, np.newaxis] * self.weights).sum(axis=0) + self.bias
+        llr = log_odds(logits) / self.temperature + self.offset
+        llr = min(max(llr, -LLR_BOUND), LLR_BOUND)
+        others = np.exp((logits[1:] - logits[1:].max()) / self.temperature)
+        flags = ("unfamiliar",) if float(np.mean(z * z)) > self.familiar else ()
+        return Judgement(llr, probabilities_from_llr(llr, others.tolist()), flags)
+
+
+def log_odds(logits: NDArray[np.float64]) -> float:
+    """Logarithm of the odds of the first class against the others together, from (5,) logits."""
+    top = float(logits[1:].max())
+    return float(logits[0]) - top - math.log(float(np.exp(logits[1:] - top).sum()))
+
+
+def load(path: Path) -> LogisticModel:
+    """Read a model written by fixtures/builders/classifier.py.
+
+    Raises
+    ------
+    ValueError
+        When the file is no such model, or no longer gives the answer it gave when it was trained.
+    """
+    try:
+        model, vector, expected = _read(path)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name} is not a model of this version ({error}): train or install it again") from None
+    answer = model.judge_features(vector).llr
+    if not math.isclose(answer, expected, abs_tol=1e-9):
+        raise ValueError(f"{path.name} answers {answer} where it was trained to answer {expected}: install it again")
+    return model
+
+
+def _read(path: Path) -> tuple[LogisticModel, NDArray[np.float64], float]:
+    with np.load(path, allow_pickle=False) as stored:
+        names = stored["features"].tolist()
+        model = LogisticModel(
+            name=str(stored["name"]),
+            mean=stored["mean"],
+            scale=stored["scale"],
+            weights=stored["weights"],
+            bias=stored["bias"],
+            temperature=float(stored["temperature"]),
+            offset=float(stored["offset"]),
+            familiar=float(stored["familiar"]),
+        )
+        vector, expected = stored["test_vector"], float(stored["test_llr"])
+    if names != list(NAMES):
+        raise ValueError("it was trained on other features")
+    return model, vector, expected
+
+
+@functools.cache
+def built_in() -> Classifier:
+    """The model that comes with the package; acoustic/model.md is its card."""
+    return load(MODEL_PATH)

@@ -1,0 +1,293 @@
+"""An alert: the document that people and their systems receive; as JSON, as GeoJSON, and its published schema."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from acoustic.instant import instant_text, parse_instant
+from alerts.incident import Rounds
+from alerts.place import East, Latitude, Longitude, North, OtherPlace, Place
+from alerts.policy import Outcome
+from localization.ellipse import Ellipse
+
+SCHEMA_VERSION: Final = "1.0"
+SCHEMA_TITLE: Final = "shotfix alert"
+
+Status = Literal["preliminary", "confirmed", "cancelled"]
+ModeOfUse = Literal["live", "replay", "test", "exercise"]
+Kind = Literal["new", "revised", "cancelled"]
+Reason = Literal[
+    "new",  # nothing was said before
+    "more-rounds",
+    "fewer-rounds",
+    "relocated",
+    "place-withdrawn",  # what placed it no longer does
+    "reclassified",  # another outcome, or another kind of sound
+    "late-sensor",
+    "refined",  # the same, better known
+    "closed",  # its time is over; this is the last word unless a late sensor speaks
+    "no-longer-gunfire",
+    "reinstated",
+    "merged",  # it turned out to be part of another incident
+]
+Flag = Literal[
+    "ambiguous", "few-sensors", "full-automatic", "multiple-rounds", "outside-hull", "shock-wave", "unplaced"
+]
+
+Instant = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$",
+        description="RFC 3339, UTC",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+def alert_instant(instant_ns: int) -> str:
+    """An instant as every alert writes it: RFC 3339, UTC, six decimals."""
+    return instant_text(instant_ns, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class DischargeTime:
+    """When the first and the last round were fired; ``sigma_s`` is the greater of their standard deviations.
+
+    Without a place it is when the first sensor heard them, and ``sigma_s`` is None: the sound had travelled for an
+    unknown time.
+    """
+
+    first: Instant
+    last: Instant
+    sigma_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What it was: probabilities after the prior, the evidence and the prior apart, and how many rounds.
+
+    ``gate`` tells which rule made it published, a matter for review, or suppressed.
+    """
+
+    p_gunshot: Probability
+    llr: float
+    prior: Probability
+    probabilities: dict[str, Probability]
+    rounds: Rounds
+    cadence_s: float | None
+    flags: tuple[Flag, ...]
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One shot of the incident; ``p_gunshot`` at a prior of one half. Without a place ``reason`` says why."""
+
+    shot_id: str
+    revision: int
+    status: Literal["fix", "unfixed"]
+    reason: str
+    time: Instant
+    sigma_s: float | None
+    latitude: Latitude | None
+    longitude: Longitude | None
+    east: East | None
+    north: North | None
+    ellipse: Ellipse | None
+    n_sensors: int
+    p_gunshot: Probability
+    llr: float
+    sound: str
+
+
+@dataclass(frozen=True, slots=True)
+class SensorCount:
+    """How many sensors heard it, how many the place rests on, how many were near enough to have heard it."""
+
+    heard: int
+    used: int
+    expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording to listen to; ``url`` is None until somebody serves it."""
+
+    url: str | None
+    sha256: Sha256
+    start: Instant
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What to do in the first minute: cameras to turn and plate readers to ask. Empty until a city's are known."""
+
+    cameras: tuple[dict[str, Any], ...] = ()
+    readers: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """The air that the place was computed with."""
+
+    temperature_c: float
+    temperature_sigma_c: float
+    relative_humidity_percent: float
+    pressure_pa: float
+    wind_east_m_per_s: float
+    wind_north_m_per_s: float
+    wind_sigma_m_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """From what it was made: versions by part, hashes of the model and the configuration, the weather, a bundle."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    model_hash: str | None = None
+    configuration_hash: str | None = None
+    weather: Weather | None = None
+    bundle_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One revision of what people are told about one incident.
+
+    ``supersedes`` is the ``message_id`` of the revision before. ``kind`` is what it means to somebody who gets the
+    published ones: new, revised, cancelled. ``detected_at`` is when the first sensor heard it, ``published_at`` the
+    event-time watermark at which this revision was due, never a wall clock. Members that later rooms fill are null or
+    empty.
+
+    Raises
+    ------
+    ValueError
+        When revision, supersedes, status and kind contradict each other.
+    """
+
+    schema_version: Literal["1.0"]
+    alert_id: Name
+    incident_id: Name
+    revision: Annotated[int, msgspec.Meta(ge=1)]
+    supersedes: str | None
+    kind: Kind
+    reason: Reason
+    status: Status
+    mode: ModeOfUse
+    outcome: Outcome
+    merged_into: Name | None
+    discharge_time: DischargeTime
+    detected_at: Instant
+    published_at: Instant
+    place: Place | None
+    what: What
+    rounds: tuple[Round, ...]
+    sensors: SensorCount
+    audio: tuple[Audio, ...]
+    actions: Actions
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        before = message_id(self.alert_id, self.revision - 1) if self.revision > 1 else None
+        if self.revision < 1 or self.supersedes != before:
+            raise ValueError(f"revision {self.revision} supersedes {self.supersedes}: expected {before}")
+        if (self.kind == "cancelled") != (self.status == "cancelled"):
+            raise ValueError(f"kind {self.kind} does not go with status {self.status}")
+
+    @property
+    def message_id(self) -> str:
+        """``<alert_id>-r<revision>``: one name for each revision, the receivers' idempotency key."""
+        return message_id(self.alert_id, self.revision)
+
+    @property
+    def published_ns(self) -> int:
+        """``published_at`` in nanoseconds UTC."""
+        return parse_instant(self.published_at)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """The alert as a GeoJSON feature collection (RFC 7946): each place as a point, with its region.
+
+        The properties name the alert, the place's part in it, and how sure it is. Empty without a place on the Earth.
+        """
+        return {"type": "FeatureCollection", "features": self._features()}
+
+    def _features(self) -> list[dict[str, Any]]:
+        if self.place is None or self.place.longitude is None:
+            return []
+        about = {
+            "alert_id": self.alert_id,
+            "revision": self.revision,
+            "status": self.status,
+            "outcome": self.outcome,
+            "discharge_time": self.discharge_time.first,
+            "p_gunshot": self.what.p_gunshot,
+            "rounds": self.what.rounds.best,
+        }
+        features = []
+        places: tuple[Place | OtherPlace, ...] = (self.place, *self.place.modes)
+        for number, place in enumerate(places, start=1):
+            mine = about | {"mode": number, "weight": place.weight, "confidence": place.ellipse.confidence}
+            point = {"type": "Point", "coordinates": [place.longitude, place.latitude]}
+            region = msgspec.to_builtins(place.polygon)
+            features.append({"type": "Feature", "geometry": point, "properties": mine | {"part": "place"}})
+            features.append({"type": "Feature", "geometry": region, "properties": mine | {"part": "region"}})
+        return features
+
+
+def message_id(alert_id: str, revision: int) -> str:
+    """Name of one revision of an alert."""
+    return f"{alert_id}-r{revision}"
+
+
+def encode(alert: Alert) -> bytes:
+    """The alert as JSON: one line of UTF-8, members in the order of the records, hence the same bytes every time."""
+    return msgspec.json.encode(alert)
+
+
+def decode(document: bytes | str) -> Alert:
+    """An alert from its JSON.
+
+    Raises
+    ------
+    ValueError
+        When it is not JSON, or not an alert of this version; the message names the member.
+    """
+    try:
+        return msgspec.json.decode(document, type=Alert)
+    except msgspec.DecodeError as error:  # a ValidationError is one too
+        raise ValueError(f"not an alert of schema version {SCHEMA_VERSION}: {error}") from None
+
+
+def substance(alert: Alert) -> Alert:
+    """The alert without what every revision changes: two revisions tell the same when these are equal."""
+    return dataclasses.replace(
+        alert,
+        revision=1,
+        supersedes=None,
+        kind="cancelled" if alert.status == "cancelled" else "new",
+        reason="new",
+        published_at=alert.detected_at,
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the document; `docs/schemas/alert.schema.json` holds it."""
+    result = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA_TITLE,
+        **msgspec.json.schema(Alert),
+    }
+    for part in result["$defs"].values():
+        # The first paragraph says what it is; the rest speaks to programmers, and its indentation differs by Python.
+        if "description" in part:
+            part["description"] = " ".join(part["description"].split("\n\n")[0].split())
+    return result

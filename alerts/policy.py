@@ -1,0 +1,141 @@
+"""Policy: from evidence and a prior to what becomes of an incident: published, sent to review, or suppressed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from acoustic.detection import probability
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alerts.incident import Incident
+
+Outcome = Literal["published", "review", "suppressed"]
+OUTCOMES: Final[tuple[Outcome, ...]] = ("published", "review", "suppressed")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who is told what: thresholds on the probability of gunfire, after the evidence.
+
+    Parameters
+    ----------
+    prior : float
+        Probability that a bang which several sensors hear is gunfire, before its sound is judged. One in six on an
+        ordinary night: about five other bangs (fireworks, backfires, building sites) to each shot; a holiday wants
+        less.
+    publish : float
+        From here on the incident is published. 0.8 accepts one false dispatch in five at the threshold itself, and
+        far fewer over all, since most incidents lie well above it.
+    review : float
+        From here on a person looks before anybody is sent.
+    review_unplaced : float
+        The same for an incident without a place, which is never published: single sensors hear much.
+    round_correlation : float
+        Correlation of the evidence of two rounds of one incident; see `fused_llr`.
+
+    Raises
+    ------
+    ValueError
+        When a probability is not between 0 and 1, or review does not come before publish.
+    """
+
+    prior: float = 1.0 / 6.0
+    publish: float = 0.8
+    review: float = 0.1
+    review_unplaced: float = 0.5
+    round_correlation: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("prior", "publish", "review", "review_unplaced"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected a probability between 0 and 1")
+        if not 0.0 <= self.round_correlation <= 1.0:
+            raise ValueError(f"round_correlation is {self.round_correlation}: expected 0 to 1")
+        if not self.review <= self.publish:
+            raise ValueError(f"review ({self.review}) must not lie above publish ({self.publish})")
+
+    @property
+    def log_prior_odds(self) -> float:
+        """Natural logarithm of prior / (1 - prior)."""
+        return math.log(self.prior / (1.0 - self.prior))
+
+    def judge(self, incident: Incident) -> Verdict:
+        """What is to become of an incident, from its evidence as it stands.
+
+        The evidence is that of its rounds with a place, or of all where none has one.
+        """
+        shots = incident.fixes or incident.shots
+        llr = fused_llr([shot.llr for shot in shots], self.round_correlation)
+        posterior = probability(llr, self.log_prior_odds)
+        if incident.best is None:
+            return self._unplaced(incident, llr, posterior)
+        if posterior >= self.publish:
+            return self._verdict("published", llr, posterior, f"at least {self.publish:g}, from which it is published")
+        if posterior >= self.review:
+            return self._verdict("review", llr, posterior, f"below {self.publish:g}, from which it is published")
+        return self._verdict("suppressed", llr, posterior, f"below {self.review:g}, from which a person looks")
+
+    def _unplaced(self, incident: Incident, llr: float, posterior: float) -> Verdict:
+        why = f"no place ({', '.join(sorted({shot.reason for shot in incident.unfixed}))})"
+        if posterior >= self.review_unplaced:
+            return self._verdict("review", llr, posterior, f"{why}: a person looks from {self.review_unplaced:g}")
+        return self._verdict("suppressed", llr, posterior, f"{why}, and below {self.review_unplaced:g}")
+
+    def _verdict(self, outcome: Outcome, llr: float, posterior: float, gate: str) -> Verdict:
+        return Verdict(outcome, llr, self.prior, posterior, f"probability of gunfire {posterior:.3g}: {gate}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of an incident, and by which gate.
+
+    Parameters
+    ----------
+    outcome : str
+        One of `OUTCOMES`.
+    llr : float
+        Fused evidence, natural logarithm.
+    prior, posterior : float
+        Probability of gunfire before and after it.
+    reason : str
+        The gate that decided, for people to read.
+    """
+
+    outcome: Outcome
+    llr: float
+    prior: float
+    posterior: float
+    reason: str
+
+
+def fused_llr(llrs: Sequence[float], correlation: float) -> float:
+    """Evidence of several rounds of one incident together, natural logarithm.
+
+    Either every round is gunfire, or one of them is and the rest is echo, reply or coincidence; both are held equally
+    likely beforehand. For the first, the rounds are heard by the same sensors through the same air, hence n of them
+    count as n / (1 + (n - 1) correlation) independent ones (Kish's design effect): never more than 1 / correlation.
+    For the second, the likelihood ratio is the mean of the ratios. So ten weak rounds do not bury a strong one, and
+    fifty crackers do not add up to a shot.
+
+    Parameters
+    ----------
+    llrs : sequence of float
+        One for each round; at least one.
+    correlation : float
+        0 (independent) to 1 (the same again).
+    """
+    n = len(llrs)
+    if n == 1:
+        return llrs[0]
+    every = math.fsum(llrs) / (1.0 + (n - 1) * correlation)
+    one = _log_sum_exp(llrs) - math.log(n)
+    return _log_sum_exp((every, one)) - math.log(2.0)
+
+
+def _log_sum_exp(values: Sequence[float]) -> float:
+    greatest = max(values)
+    return greatest + math.log(math.fsum(math.exp(value - greatest) for value in values))

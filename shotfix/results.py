@@ -1,0 +1,194 @@
+"""Results: what a run leaves in its folder; complete, or not there at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from acoustic.instant import instant_text
+from alerts.alert import encode
+from localization.fix import Fix, Unfixed
+from shotfix.versions import versions
+
+if TYPE_CHECKING:
+    from acoustic.detection import Detection
+    from localization.fix import Mode
+    from shotfix.run import Run
+
+FILES: Final = (
+    "detections.csv",
+    "shots.csv",
+    "modes.csv",
+    "shots.geojson",
+    "pulses_used.csv",
+    "alerts.jsonl",
+    "summary.json",
+    "map.png",
+)
+"""Everything a run may leave."""
+
+DETECTIONS: Final = (
+    "pulse_id", "sensor_id", "time_utc", "time_sigma_s", "p_outlier", "snr_db", "level_db_spl",
+    "llr", "p_gunshot", "class",
+)  # fmt: skip
+BEARINGS: Final = ("azimuth_deg", "azimuth_sigma_deg")
+PLACE: Final = (
+    "time_utc", "time_sigma_s", "latitude_deg", "longitude_deg", "east_m", "north_m", "up_m",
+    "semi_major_m", "semi_minor_m", "azimuth_deg", "confidence", "cov_ee_m2", "cov_en_m2", "cov_nn_m2",
+)  # fmt: skip
+SHOTS: Final = (
+    "shot_id", "incident_id", "status", "reason", *PLACE,
+    "p_gunshot", "llr", "class", "n_sensors", "rms_residual_s", "modes",
+)  # fmt: skip
+MODES: Final = ("shot_id", "mode", "weight", *PLACE)
+PULSES_USED: Final = ("shot_id", "pulse_id", "sensor_id", "time_utc", "residual_s", "weight")
+
+
+class OutputError(OSError):
+    """A folder that cannot be written to as asked; the message is one line and says what to do."""
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that holds something, unless it may be overwritten.
+
+    Raises
+    ------
+    OutputError
+        When it is a file, or not empty and ``force`` is false.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder")
+    if folder.is_dir() and not force and any(folder.iterdir()):
+        raise OutputError(f"{folder}: not empty; name another folder, or add --force to overwrite a run in it")
+
+
+@contextmanager
+def complete(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes ``folder`` only when everything in it was written."""
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        if folder.is_dir() and any(folder.iterdir()):
+            _move_into(work, folder)
+        else:
+            if folder.exists():
+                folder.rmdir()
+            work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _move_into(work: Path, folder: Path) -> None:
+    """Replace an earlier run file by file, and leave everything else in the folder alone."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    for path in sorted(work.iterdir()):
+        path.replace(folder / path.name)
+
+
+def write_run(run: Run, folder: Path) -> None:
+    """Write everything but the picture into an existing folder."""
+    _table(folder / "detections.csv", *_detections(run.detections))
+    _table(folder / "shots.csv", SHOTS, (_shot(shot, run.incidents) for shot in run.shots))
+    _table(
+        folder / "modes.csv", MODES, (_mode(fix, n, mode) for fix in run.fixes for n, mode in enumerate(fix.modes, 1))
+    )
+    _table(folder / "pulses_used.csv", PULSES_USED, (row for shot in run.shots for row in _pulses_used(shot)))
+    (folder / "shots.geojson").write_text(json.dumps(run.to_geojson(), separators=(",", ":")) + "\n", encoding="utf-8")
+    (folder / "alerts.jsonl").write_bytes(b"".join(encode(alert) + b"\n" for alert in run.alerts))
+    (folder / "summary.json").write_text(json.dumps(summary(run), indent=2) + "\n", encoding="utf-8")
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Counts, times, versions and hashes of a run."""
+    last = {alert.alert_id: alert for alert in run.alerts}
+    return {
+        "scene": run.scene.name,
+        "counts": {
+            "sensors": len(run.scene.network.sites),
+            "detections": len(run.detections),
+            "shots": len(run.shots),
+            "fixes": len(run.fixes),
+            "ambiguous": sum(len(fix.modes) > 1 for fix in run.fixes),
+            "unfixed": dict(Counter(shot.reason for shot in run.shots if isinstance(shot, Unfixed))),
+            "incidents": len(last),
+            "alerts": dict(Counter(alert.outcome for alert in last.values())),
+            "revisions": len(run.alerts),
+            "passed_over": dict(sorted(run.passed_over.items())),
+        },
+        "wall_s": round(run.wall_s, 3),
+        "audio_s": round(run.audio_s, 3),
+        "warnings": list(run.scene.warnings),
+        "versions": versions(),
+        "inputs_sha256": run.scene.hashes,
+    }
+
+
+def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _detections(detections: Sequence[Detection]) -> tuple[Sequence[str], Iterator[list[str]]]:
+    bearings = any(detection.bearing for detection in detections)
+    return (*DETECTIONS, *BEARINGS) if bearings else DETECTIONS, (_detection(d, bearings) for d in detections)
+
+
+def _detection(d: Detection, bearings: bool) -> list[str]:
+    pick = d.pick
+    row = [
+        d.pulse_id, d.sensor_id, instant_text(pick.onset_ns), f"{pick.sigma_s:.9f}", f"{pick.p_outlier:.4f}",
+        _decimals(pick.snr_db, 2), _decimals(pick.level_db_spl, 2), f"{d.llr:.4f}", f"{d.p_gunshot:.6f}", d.sound,
+    ]  # fmt: skip
+    if bearings:
+        row += [f"{d.bearing.azimuth_deg:.3f}", f"{d.bearing.sigma_deg:.3f}"] if d.bearing else ["", ""]
+    return row
+
+
+def _shot(shot: Fix | Unfixed, incidents: dict[str, str]) -> list[str]:
+    row = [shot.shot_id, incidents.get(shot.shot_id, "")]
+    if isinstance(shot, Fix):
+        row += ["fix", "", *_place(shot.best)]
+    else:
+        row += ["unfixed", shot.reason, instant_text(shot.time_ns), *[""] * (len(PLACE) - 1)]
+    row += [f"{shot.p_gunshot:.6f}", f"{shot.llr:.4f}", shot.sound, str(shot.n_sensors)]
+    return [*row, f"{shot.rms_residual_s:.9f}", str(len(shot.modes))] if isinstance(shot, Fix) else [*row, "", "0"]
+
+
+def _mode(fix: Fix, number: int, mode: Mode) -> list[str]:
+    return [fix.shot_id, str(number), f"{mode.weight:.6f}", *_place(mode)]
+
+
+def _place(mode: Mode) -> list[str]:
+    geodetic, ellipse, covariance = mode.geodetic, mode.ellipse, mode.covariance
+    return [
+        instant_text(mode.time_ns), f"{mode.time_sigma_s:.9f}",
+        f"{geodetic.latitude_deg:.9f}" if geodetic else "", f"{geodetic.longitude_deg:.9f}" if geodetic else "",
+        f"{mode.place.east_m:.6f}", f"{mode.place.north_m:.6f}", f"{mode.place.up_m:.6f}",
+        f"{ellipse.semi_major_m:.4f}", f"{ellipse.semi_minor_m:.4f}", f"{ellipse.azimuth_deg:.3f}",
+        f"{ellipse.confidence:g}",
+        f"{covariance.ee_m2:.9g}", f"{covariance.en_m2:.9g}", f"{covariance.nn_m2:.9g}",
+    ]  # fmt: skip
+
+
+def _pulses_used(shot: Fix | Unfixed) -> Iterator[list[str]]:
+    for arrival in shot.arrivals:
+        d = arrival.detection
+        residual = f"{arrival.residual_s:.9f}" if isinstance(shot, Fix) else ""
+        yield [shot.shot_id, d.pulse_id, d.sensor_id, instant_text(d.pick.onset_ns), residual, f"{arrival.weight:.6f}"]
+
+
+def _decimals(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"

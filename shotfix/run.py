@@ -1,0 +1,105 @@
+"""A run: what came out of a scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from acoustic.detection import Detection
+from acoustic.instant import instant_text
+from alerts.alert import Alert
+from localization.fix import Fix, Unfixed
+
+if TYPE_CHECKING:
+    from localization.fix import Mode
+    from localization.study.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Detections, shots and alerts of one scene.
+
+    ``shots`` holds the last revision of each bang, ordered by time; ``incidents`` the incident of each, by its
+    shot_id; ``alerts`` every revision of every alert, in the order of publication.
+    """
+
+    scene: Scene
+    detections: tuple[Detection, ...]
+    shots: tuple[Fix | Unfixed, ...]
+    incidents: dict[str, str]
+    alerts: tuple[Alert, ...]
+    passed_over: dict[str, int]
+    """What was not used, and why, by the counts of the locator."""
+    audio_s: float = 0.0
+    wall_s: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        scene: Scene,
+        events: Iterable[Detection | Fix | Unfixed | Alert],
+        passed_over: dict[str, int],
+        audio_s: float,
+    ) -> Run:
+        """Gather what happens; ``passed_over`` is filled while it does."""
+        began = time.perf_counter()
+        detections: list[Detection] = []
+        shots: dict[str, Fix | Unfixed] = {}
+        alerts: list[Alert] = []
+        for event in events:
+            if isinstance(event, Detection):
+                detections.append(event)
+            elif isinstance(event, Alert):
+                alerts.append(event)
+            else:
+                shots[event.shot_id] = event
+        detections.sort(key=lambda d: (d.pick.onset_ns, d.sensor_id))
+        return cls(
+            scene=scene,
+            detections=tuple(detections),
+            shots=tuple(sorted(shots.values(), key=lambda shot: (shot.time_ns, shot.shot_id))),
+            incidents={shot.shot_id: alert.incident_id for alert in alerts for shot in alert.rounds},
+            alerts=tuple(alerts),
+            passed_over={name: count for name, count in passed_over.items() if count},
+            audio_s=audio_s,
+            wall_s=time.perf_counter() - began,
+        )
+
+    @property
+    def fixes(self) -> tuple[Fix, ...]:
+        """The shots with a place."""
+        return tuple(shot for shot in self.shots if isinstance(shot, Fix))
+
+    def to_geojson(self) -> dict[str, Any]:
+        """Point and region of each mode of each shot (RFC 7946); empty where no origin is known."""
+        features = []
+        for shot in self.fixes:
+            for number, mode in enumerate(shot.modes, start=1):
+                features += _features(shot, number, mode)
+        return {"type": "FeatureCollection", "features": features}
+
+
+def _features(shot: Fix, number: int, mode: Mode) -> list[dict[str, Any]]:
+    centre = mode.geodetic
+    if centre is None:
+        return []
+    about = {
+        "shot_id": shot.shot_id,
+        "mode": number,
+        "weight": round(mode.weight, 6),
+        "time_utc": instant_text(mode.time_ns, 6),
+        "class": shot.sound,
+        "p_gunshot": round(shot.p_gunshot, 6),
+        "confidence": mode.ellipse.confidence,
+        "semi_major_m": round(mode.ellipse.semi_major_m, 3),
+        "semi_minor_m": round(mode.ellipse.semi_minor_m, 3),
+        "azimuth_deg": round(mode.ellipse.azimuth_deg, 2),
+    }
+    point = {"type": "Point", "coordinates": [round(centre.longitude_deg, 7), round(centre.latitude_deg, 7)]}
+    region = {"type": "Polygon", "coordinates": [mode.ellipse.outline(centre)]}
+    return [
+        {"type": "Feature", "geometry": point, "properties": about | {"part": "place"}},
+        {"type": "Feature", "geometry": region, "properties": about | {"part": "region"}},
+    ]
