@@ -213,7 +213,7 @@ def gate(
     n_triggers = 0
     n = samples.size
     for i in range(n):
-        x = float(samples[i])
+        x = np.float64(samples[i])
         if not abs(x) <= LARGEST:  # NaN too
             listening = integers[STATE] != WARMUP
             integers[FAULTY] += 1
@@ -290,18 +290,18 @@ def first_arrival(
     for k in range((start - 1) // block):
         power = 0.0
         for i in range(start - (k + 1) * block, start - k * block):
-            power += float(filtered[i]) * float(filtered[i])
+            power += np.float64(filtered[i]) * np.float64(filtered[i])
         blocks[k] = power / block
     noise = math.sqrt(np.median(blocks))
     peak = 0.0
     for i in range(start, stop):
-        peak = max(peak, abs(float(filtered[i])))
+        peak = max(peak, abs(np.float64(filtered[i])))
     level = fraction * peak
     i = start
-    while i < stop - 1 and abs(float(filtered[i])) < level:
+    while i < stop - 1 and abs(np.float64(filtered[i])) < level:
         i += 1
     sign = 1.0 if filtered[i] >= 0.0 else -1.0
-    here, before = sign * float(filtered[i]), sign * float(filtered[i - 1])
+    here, before = sign * np.float64(filtered[i]), sign * np.float64(filtered[i - 1])
     slope = here - before
     back_by = (here - level) / slope if before < level < here else 0.0
     return i - back_by, peak, noise, slope

@@ -308,10 +308,10 @@ class Locator:
             if listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
         )
         association = Association(detections, silent, candidate.score)
-        shot = self.solve(association.shot_id, 1, association)
+        before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)
+        shot = self.solve(association.shot_id, 1, association, further=before is not None)
         if isinstance(shot, Fix):
             shot = self._with_rivals(window, shot, explanation)
-            before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)
             if isinstance(before, Fix):
                 shot = with_modes_of(shot, before)
         self._placed.append(
@@ -342,10 +342,10 @@ class Locator:
         sites = [self._sites[self._index[d.sensor_id]] for d in detections]
         return self.solver.solve(shot_id, 1, detections, sites)
 
-    def solve(self, shot_id: str, revision: int, association: Association) -> Fix | Unfixed:
-        """Fix the bang of an association."""
+    def solve(self, shot_id: str, revision: int, association: Association, *, further: bool = False) -> Fix | Unfixed:
+        """Fix the bang of an association; ``further`` rounds of a place need not have been heard as first sounds."""
         sites = [self._sites[self._index[d.sensor_id]] for d in association.detections]
-        return self.solver.solve(shot_id, revision, association.detections, sites, association.silent)
+        return self.solver.solve(shot_id, revision, association.detections, sites, association.silent, chosen=further)
 
     def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Unfixed]:
         """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""

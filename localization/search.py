@@ -24,7 +24,8 @@ AUDIENCE: Final = 64  # sensors asked about a bang: the nearest to the one that 
 SURVIVORS: Final = 8  # candidates kept for each first pick
 REFINED: Final = 60  # candidates refined in a window
 TRIPLES: Final = 200_000  # tried in a window before it counts as overloaded
-LEAST_ODDS: Final = 2.0  # log odds from which picks are believed to be one bang
+LEAST_ODDS: Final = 5.0  # log odds from which picks are believed to be one bang
+LEAST_REPEAT_ODDS: Final = 2.0  # the same of a further round
 REPEAT_SIGMA_S: Final = 0.003  # the same path twice: noise of two picks, and the shooter's step
 SAME_LEVEL_DB: Final = (0.0, 3.0)  # a further round: mean and sigma of its level beside the first one's
 OTHER_LEVEL_DB: Final = (-8.0, 8.0)  # an echo, or chance
@@ -145,7 +146,7 @@ class Search:
         )  # fmt: skip
         chosen: list[tuple[float, float]] = []
         for discharge, score in out[:count]:
-            if score > LEAST_ODDS and all(abs(discharge - other) > CLOSEST_ROUNDS_S for other, _ in chosen):
+            if score > LEAST_REPEAT_ODDS and all(abs(discharge - other) > CLOSEST_ROUNDS_S for other, _ in chosen):
                 chosen.append((float(discharge), float(score)))
         return chosen
 

@@ -71,6 +71,8 @@ class Solver:
         detections: Sequence[Detection],
         sites: Sequence[Site],
         silent: Sequence[str] = (),
+        *,
+        chosen: bool = False,
     ) -> Fix | Unfixed:
         """Fix a bang, or say why it cannot be.
 
@@ -82,8 +84,12 @@ class Solver:
             What was heard, ordered by onset, and where each was heard. A sensor's second detection counts as an echo.
         silent : sequence of str
             Sensors that should have heard it.
+        chosen : bool
+            The detections were chosen because they agree on a place: what each sensor alone thought of its pick being
+            an echo has been weighed by then, and does not count again. A sensor takes every later round of a burst for
+            the echo of the first.
         """
-        return _Problem(self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent)).answer()
+        return _Problem(self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent), chosen).answer()
 
     def unfixed(self, shot_id: str, revision: int, reason: str, detections: Sequence[Detection]) -> Unfixed:
         """A bang without a place, and why; a sensor's second detection counts as an echo."""
@@ -103,6 +109,7 @@ class _Problem:
     def __init__(
         self, solver: Solver, shot_id: str, revision: int, detections: tuple[Detection, ...], sites: tuple[Site, ...],
         silent: tuple[str, ...],
+        chosen: bool,
     ) -> None:  # fmt: skip
         self.solver, self.shot_id, self.revision, self.silent = solver, shot_id, revision, silent
         self.detections = detections
@@ -127,7 +134,8 @@ class _Problem:
             ]
         )
         indirect = solver.street.p_indirect
-        self.outlier = np.array([1.0 - (1.0 - detections[k].pick.p_outlier) * (1.0 - indirect) for k in kept])
+        own = np.array([0.0 if chosen else detections[k].pick.p_outlier for k in kept])
+        self.outlier = 1.0 - (1.0 - own) * (1.0 - indirect)
         self.outlier = np.minimum(self.outlier, 0.99)
         self.levels = np.array([_known(detections[k].pick.level_db_spl) for k in kept])
         self.censored = np.array([detections[k].pick.censored for k in kept])

@@ -22,6 +22,8 @@ USUAL_SNR_DB: Final = 10.0  # of picks that are nothing
 SNR_DECADE_DB: Final = 20.0  # a pick this much stronger is ten times rarer
 MOST_RARITY: Final = 4.6  # 50 dB above noise
 RATE_WINDOW_S: Final = 30.0  # over which a sensor's rate of picks is taken
+USUAL_DIRECT_LOG_ODDS: Final = -1.7  # one pick in six or so is a direct sound, where shots are fired
+MOST_DIRECTNESS: Final = 3.0
 CLOSEST_S: Final = 0.04  # 1,500 rounds a minute
 ECHOES_PER_S: Final = 5.0  # behind a bang, at first
 ECHO_FADE_S: Final = 0.3  # over which they thin out
@@ -82,10 +84,7 @@ def lay_out(by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], ze
         owner=owner,
         times=times,
         gains=-np.log(chance + _echo_rates(times, levels, first)),
-        outlier=np.array(
-            [min(0.99, 1.0 - (1.0 - d.pick.p_outlier) * (1.0 - street.p_indirect)) for d in detections],
-            dtype=np.float64,
-        ),
+        outlier=np.full(len(detections), street.p_indirect),
         levels=levels,
         pressures=np.array([_known(d.pick.level_db_spl) for d in detections], dtype=np.float64),
         censored=np.array([d.pick.censored for d in detections], dtype=np.bool_),
@@ -119,7 +118,20 @@ def _rarity(detection: Detection) -> float:
     snr_db = detection.pick.snr_db
     strength = 0.0 if snr_db is None else (snr_db - USUAL_SNR_DB) / SNR_DECADE_DB * math.log(10.0)
     bang = 1.0 - detection.probabilities[3] - detection.probabilities[4]
-    return max(-0.5, min(MOST_RARITY, strength)) + math.log(max(bang, 0.05) / 0.75)
+    return (
+        max(-0.5, min(MOST_RARITY, strength)) + math.log(max(bang, 0.05) / 0.75) + _directness(detection.pick.p_outlier)
+    )
+
+
+def _directness(p_outlier: float) -> float:
+    """What the sensor itself says of the pick being no echo: how far its odds lie from those of any pick, in nats.
+
+    A probability of nought is taken for a sensor that does not say.
+    """
+    if p_outlier <= 0.0:
+        return 0.0
+    odds = math.log((1.0 - p_outlier) / p_outlier) if p_outlier < 1.0 else -math.inf
+    return max(-MOST_DIRECTNESS, min(MOST_DIRECTNESS, odds - USUAL_DIRECT_LOG_ODDS))
 
 
 def _echo_rates(

@@ -28,7 +28,9 @@ def shared() -> Path:
     """The folder of reference data beside the checkout; a machine without it skips, the build machine must have it."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        reason = f"no reference data at {folder}: live fire, recorded sounds and others' vectors are not in this checkout"
+        reason = (
+            f"no reference data at {folder}: live fire, recorded sounds and others' vectors are not in this checkout"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -103,3 +103,132 @@ def further_rounds(heard, offsets, offset_levels, picks, sigma, same_level, othe
             if len(starts) >= 3 and 2 * len(starts) >= len(heard):
                 rounds.append((float(np.mean(starts)), score))
     return rounds
+
+
+# Acoustic: the gate, as its table tells it, and the first arrival.
+
+
+class Gate:
+    """One frame of a millisecond at a time; everything kept as it came, everything sorted anew."""
+
+    def __init__(self, rate, sections, table, numbers):
+        self.rate, self.sections, self.table, self.n = rate, sections, table, numbers
+        self.frame = rate // 1000
+        self.faulty = self.clipped = self.suppressed = 0
+        self.tokens = numbers["tokens"]
+        self.run, self.last = 0, None
+        self.begin()
+
+    def begin(self):
+        self.state, self.good, self.since, self.calm = "warmup", 0, 0, 0
+        self.pending, self.peaks, self.tens, self.floor = [], [], [], 0.0
+        self.memory = None
+
+    def happens(self, what):
+        self.state = self.table[self.state, what]
+
+    def filtered(self, x):
+        """Direct form I from the difference equation would round otherwise; the transposed form is the contract."""
+        if self.memory is None:
+            self.memory, steady = [], x
+            for b0, b1, b2, a1, a2 in self.sections:
+                y = steady * (b0 + b1 + b2) / (1.0 + a1 + a2)
+                second = b2 * steady - a2 * y
+                self.memory.append([b1 * steady - a1 * y + second, second])
+                steady = y
+        for (b0, b1, b2, a1, a2), z in zip(self.sections, self.memory, strict=True):
+            y = b0 * x + z[0]
+            z[0] = b1 * x - a1 * y + z[1]
+            z[1] = b2 * x - a2 * y
+            x = y
+        return x
+
+    def hear(self, samples):
+        """(filtered, triggers as (first sample of the frame, peak), changes as (samples so far, what))."""
+        out, triggers, changes = [], [], []
+        for i, sample in enumerate(samples):
+            x = float(sample)
+            was = self.state
+            if not abs(x) <= self.n["largest"]:
+                self.faulty += 1
+                self.run = 0
+                out.append(0.0)
+                self.happens("fault")
+                self.begin()
+                if was != "warmup":
+                    changes.append((i + 1, -1))
+                continue
+            self.run = self.run + 1 if self.run and x == self.last else 1
+            self.last = x
+            self.clipped += abs(x) >= self.n["full_scale"]
+            silence = round(self.n["silence_s"] * self.rate)
+            if self.run >= silence:
+                self.faulty += silence if self.run == silence else 1
+                out.append(0.0)
+                self.happens("fault")
+                self.begin()
+                if was != "warmup":
+                    changes.append((i + 1, -silence))
+                continue
+            y = self.filtered(x)
+            self.good += 1
+            out.append(y)
+            self.pending.append(abs(y))
+            if len(self.pending) == self.frame:
+                peak = self.end_frame()
+                if peak:
+                    triggers.append((i + 1 - self.frame, peak))
+                if was == "warmup" and self.state == "armed":
+                    changes.append((i + 1, 1))
+        return np.array(out, dtype=np.float32), triggers, changes
+
+    def end_frame(self):
+        n = self.n
+        peak, self.pending = max(self.pending), []
+        before = max([0.0, *self.peaks[-13:-2]])
+        self.peaks.append(peak)
+        self.since += 1
+        self.tokens = min(self.tokens + n["refill_per_s"] / 1000, n["tokens"])
+        if len(self.peaks) % 10 == 0 and self.state in ("warmup", "armed"):
+            self.tens = [*self.tens, max(self.peaks[-10:])][-50:]
+            self.floor = max(sorted(self.tens)[len(self.tens) // 2], n["lowest_floor"])
+        threshold = n["on"] * self.floor
+        if self.state == "warmup":
+            if self.good >= round(n["warmup_s"] * self.rate):
+                self.happens("warm")
+        elif self.state == "triggered":
+            if self.since >= n["dead_frames"]:
+                self.happens("dead time over")
+                self.calm = 0
+        elif peak >= threshold and peak >= n["rise"] * before:
+            self.happens("impulse")
+            self.since = 0
+            strong = peak >= n["strong"] * self.floor
+            if self.tokens < (1.0 if strong else 1.0 + n["reserve"]):
+                self.suppressed += 1
+            else:
+                self.tokens -= 1.0
+                return peak
+        elif self.state == "coda":
+            self.calm = self.calm + 1 if peak < threshold else 0
+            if self.calm >= n["calm_frames"] or self.since >= n["longest_coda_frames"]:
+                self.happens("calm")
+        return 0.0
+
+
+def first_arrival(filtered, trigger, back, forward, fraction, block):
+    """(crossing, peak, noise, slope) of the impulse that fired at ``trigger``."""
+    x = [float(sample) for sample in filtered]
+    start, stop = max(trigger - back, 1), min(trigger + forward, len(x))
+    powers, end = [], start
+    while end - block >= 1:
+        powers.append(sum(value**2 for value in x[end - block : end]) / block)
+        end -= block
+    noise = math.sqrt(float(np.median(powers))) if powers else 0.0
+    peak = max(abs(value) for value in x[start:stop])
+    level = fraction * peak
+    i = next(i for i in range(start, stop) if abs(x[i]) >= level or i == stop - 1)
+    sign = 1.0 if x[i] >= 0.0 else -1.0
+    slope = sign * x[i] - sign * x[i - 1]
+    inside = sign * x[i - 1] < level < sign * x[i]
+    return i - ((sign * x[i] - level) / slope if inside else 0.0), peak, noise, slope

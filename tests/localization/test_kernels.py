@@ -31,7 +31,9 @@ def scene(seed, count=8, spread=800.0):
 def test_travel_time_is_its_twin(seed, east, north, up, wind_east, wind_north):
     assume(math.hypot(east, north, up) > 1e-3)
     fast = geometry.travel_time(east, north, up, 340.0, wind_east, wind_north)
-    assert fast == pytest.approx(naive.travel_time((0, 0, 0), (east, north, up), 340.0, (wind_east, wind_north)), rel=1e-12)
+    assert fast == pytest.approx(
+        naive.travel_time((0, 0, 0), (east, north, up), 340.0, (wind_east, wind_north)), rel=1e-12
+    )
 
 
 def test_no_distance_takes_no_time():
@@ -158,7 +160,20 @@ def test_support_is_its_twin(seed):
     members = np.empty(len(around), np.int64)
     free = np.ones(len(flat_times), bool)
     fast = associate.support(
-        p, air_sigma, around, sensors, listening, first, flat_times, free, gains, outlier, sigmas, LATE, HEARING, members
+        p,
+        air_sigma,
+        around,
+        sensors,
+        listening,
+        first,
+        flat_times,
+        free,
+        gains,
+        outlier,
+        sigmas,
+        LATE,
+        HEARING,
+        members,
     )
     slow, slow_members = naive.silence_and_sound(p, air_sigma, around, sensors, listening, picks, sigmas, LATE, HEARING)
     assert fast == pytest.approx(slow, rel=1e-9, abs=1e-9)
@@ -175,7 +190,9 @@ def test_candidates_hold_the_source(seed):
     times = np.array([p[6] + naive.travel_time(p[:3], s, p[3], p[4:6]) for s in sensors])
     picks = [[(t, 3.0, 0.1)] for t in times]
     first, flat_times, gains, outlier = laid_out(picks)
-    order = np.array([np.argsort(np.hypot(*(sensors[:, :2] - s[:2]).T), kind="stable") for s in sensors], dtype=np.int64)
+    order = np.array(
+        [np.argsort(np.hypot(*(sensors[:, :2] - s[:2]).T), kind="stable") for s in sensors], dtype=np.int64
+    )
     seeds = np.array([int(np.argmin(flat_times))])
     found = np.empty((1, 8, 4))
     prior = p.copy()
@@ -195,7 +212,9 @@ def test_a_spent_budget_is_counted():
     _, sensors, p, times = scene(3, count=6, spread=400.0)
     picks = [[(t, 3.0, 0.1)] for t in times]
     first, flat_times, gains, outlier = laid_out(picks)
-    order = np.array([np.argsort(np.hypot(*(sensors[:, :2] - s[:2]).T), kind="stable") for s in sensors], dtype=np.int64)
+    order = np.array(
+        [np.argsort(np.hypot(*(sensors[:, :2] - s[:2]).T), kind="stable") for s in sensors], dtype=np.int64
+    )
     found = np.empty((1, 8, 4))
     arguments = (
         np.array([int(np.argmin(flat_times))]), order[:, 1:].copy(), order, sensors, np.ones(6, bool), first, np.arange(6),
@@ -219,7 +238,21 @@ def test_further_rounds_are_their_twins(seed):
     first, times, gains, db = laid_out(picks)
     out = np.empty((64, 2))
     count = associate.repeats(
-        heard, offsets, levels, first, times, np.ones(len(times), bool), gains, db, 0.003, same, other, log_rate, 0.0, 3.0, out
+        heard,
+        offsets,
+        levels,
+        first,
+        times,
+        np.ones(len(times), bool),
+        gains,
+        db,
+        0.003,
+        same,
+        other,
+        log_rate,
+        0.0,
+        3.0,
+        out,
     )
     slow = naive.further_rounds(heard, offsets, levels, picks, 0.003, same, other, log_rate, 0.0, 3.0)
     assert all(out[k, 1] >= out[k + 1, 1] for k in range(count - 1))

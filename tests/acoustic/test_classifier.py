@@ -1,0 +1,119 @@
+"""The built-in model: sound, consistent, and of some use on recordings it is tested against."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from acoustic.classifier import LLR_BOUND, MODEL_PATH, NoClassifier, built_in, load
+from acoustic.detection import CLASSES, FLAGS, likeliest, probability
+from acoustic.features import NAMES
+from tests.sounds import blast, noise
+
+
+@given(arrays.arrays(np.float64, len(NAMES), elements=st.floats(-60.0, 60.0)))
+@settings(max_examples=200)
+def test_any_features_give_consistent_evidence(vector):
+    judgement = built_in().judge_features(vector)
+    assert abs(judgement.llr) <= LLR_BOUND
+    assert sum(judgement.probabilities) == pytest.approx(1.0, abs=1e-12)
+    assert judgement.probabilities[CLASSES.index("gunshot")] == pytest.approx(probability(judgement.llr), abs=1e-12)
+    assert set(judgement.flags) <= set(FLAGS)
+
+
+def test_what_is_far_from_all_training_is_flagged():
+    model = built_in()
+    assert model.judge_features(model.mean).flags == ()
+    assert model.judge_features(model.mean + 20.0 * model.scale).flags == ("unfamiliar",)
+
+
+def test_no_classifier_says_nothing():
+    judgement = NoClassifier().judge(np.zeros(10, dtype=np.float32), 5.0, 8_000)
+    assert judgement.llr == 0.0
+    assert judgement.probabilities[0] == 0.5
+
+
+def test_model_is_small_and_names_itself():
+    assert MODEL_PATH.stat().st_size < 100_000
+    assert built_in().name not in ("", "none")
+    assert built_in() is built_in()
+
+
+def test_a_model_that_was_changed_is_refused(tmp_path):
+    with np.load(MODEL_PATH) as stored:
+        content = dict(stored)
+    for name, value in (
+        ("weights", content["weights"] + 0.01),
+        ("features", content["features"][::-1]),
+        ("scale", content["scale"] * 0.0),
+        ("mean", content["mean"][:3]),
+    ):
+        np.savez(tmp_path / "model.npz", **{**content, name: value})
+        with pytest.raises(ValueError, match=r"model\.npz|model "):
+            load(tmp_path / "model.npz")
+    (tmp_path / "model.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(ValueError, match="install it again"):
+        load(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="install it again"):
+        load(tmp_path / "absent.npz")
+
+
+def test_blasts_are_told_from_a_tone(root):
+    rate_hz = 12_000
+    hiss = noise(rate_hz, 0.001)
+    shot = (0.3 * blast(rate_hz, 1.0, 0.4) + hiss).astype(np.float32)
+    t = np.arange(rate_hz) / rate_hz
+    tone = (0.3 * np.sin(2.0 * np.pi * 900.0 * t) * (t > 0.4) + hiss).astype(np.float32)
+    heard, other = (built_in().judge(samples, 0.4 * rate_hz, rate_hz) for samples in (shot, tone))
+    assert heard.llr > 0.5
+    assert heard.llr > other.llr + 1.0
+    assert likeliest(other.probabilities) != "gunshot"
+
+
+def clip(folder, name, samples):
+    soundfile.write(folder / name, samples, 12_000, subtype="PCM_16")
+
+
+def test_training_twice_gives_the_same_bytes(root, tmp_path):
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    rows = ["file,label,is_gunshot,source,licence,onset_s,onset_method,fold"]
+    random = np.random.default_rng(4)
+    for k in range(24):
+        hiss = noise(12_000, 0.002, k)
+        gun = k % 2 == 0
+        t = np.arange(12_000) / 12_000
+        other = np.sin(2.0 * np.pi * random.uniform(400, 900) * t) * np.exp(-np.abs(t - 0.5) / 0.05)
+        sound = blast(12_000, 1.0, 0.5, random.uniform(0.0005, 0.002)) if gun else other
+        clip(sounds, f"{k}.flac", 0.4 * sound + hiss)
+        label, source = ("gunshot", f"range-{k % 4}") if gun else ("background" if k % 3 else "impact", f"home-{k % 6}")
+        licence = "CC BY-NC 3.0" if k > 21 else "CC0"
+        rows.append(f"{k}.flac,{label},{int(gun)},{source},{licence},{0.5 if gun else ''},auto,")
+    (sounds / "manifest.csv").write_text("\n".join(rows) + "\n")
+    for out in ("first", "second"):
+        subprocess.run(
+            [sys.executable, root / "fixtures/builders/classifier.py", sounds, "--out", tmp_path / out]
+            + ["--variants", "1", "--synthetic", "40"],
+            check=True,
+            capture_output=True,
+        )
+    for name in ("model.npz", "model.md"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    card = (tmp_path / "first" / "model.md").read_text()
+    assert "NC" not in card.split("## Licences")[1]
+    assert load(tmp_path / "first" / "model.npz").name == built_in().name
+    shutil.rmtree(tmp_path / "second")
+
+
+def test_model_card_is_there_and_says_what_it_is_not_for(root):
+    card = (root / "acoustic" / "model.md").read_text(encoding="utf-8")
+    assert built_in().name in card
+    assert "must not be used for" in card
+    for word in ("UrbanSound8K", "Belize"):
+        assert word not in card.split("## Licences")[1]
