@@ -26,7 +26,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what went wrong outside the program into a line and a code."""
         from localization.study.table import SceneError  # noqa: PLC0415
-        from shotfix.results import OutputError  # noqa: PLC0415
+        from shotfix.results import OutputError, UnavailableError  # noqa: PLC0415
 
         try:
             return super().invoke(ctx)
@@ -35,6 +35,9 @@ class Commands(click.Group):
         except SceneError as error:
             complain(one_line(error))
             ctx.exit(BAD_DATA)
+        except UnavailableError as error:
+            complain(one_line(error))
+            ctx.exit(UNAVAILABLE)
         except BrokenPipeError:
             raise  # click ends quietly when nobody reads any more
         except OSError as error:
@@ -155,7 +158,7 @@ def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool
     with results.complete(folder) as work:
         results.write_run(run, work)
         if plot:
-            from shotfix.picture import draw_map  # noqa: PLC0415
+            from shotfix.picture import draw_map  # noqa: PLC0415  (matplotlib takes a second to load)
 
             draw_map(run, work / "map.png")
     summary = results.summary(run)

@@ -35,7 +35,13 @@ QUIET_NS: Final = 60 * SECOND
 """How far a scene's last watermark lies behind its last sound: every incident closes in between."""
 
 
-def replay(scene: Scene, *, policy: Policy | None = None, progress: Callable[[float], None] | None = None) -> Run:
+def replay(
+    scene: Scene,
+    *,
+    policy: Policy | None = None,
+    progress: Callable[[float], None] | None = None,
+    tell: Callable[[Alert], None] | None = None,
+) -> Run:
     """Everything that happens in a scene of audio.
 
     Parameters
@@ -46,6 +52,8 @@ def replay(scene: Scene, *, policy: Policy | None = None, progress: Callable[[fl
         Prior and thresholds; None for the defaults.
     progress : callable or None
         Takes the seconds of audio heard since it was last called.
+    tell : callable or None
+        Takes each alert as soon as it is published.
 
     Raises
     ------
@@ -56,7 +64,8 @@ def replay(scene: Scene, *, policy: Policy | None = None, progress: Callable[[fl
         raise SceneError(f"{scene.name}: no audio.csv; a scene of pulses is for locate")
     seconds = audio_seconds(scene)
     machines = _Machines(scene, policy)
-    return Run.of(scene, _heard(scene, machines, progress or (lambda _seconds: None)), machines.locator.counts, seconds)
+    events = _heard(scene, machines, progress or (lambda _seconds: None))
+    return Run.of(scene, events if tell is None else _telling(events, tell), machines.locator.counts, seconds)
 
 
 def locate(scene: Scene, *, policy: Policy | None = None) -> Run:
@@ -101,6 +110,13 @@ class _Machines:
     def finish(self) -> Iterator[Event]:
         yield from self.tell(self.locator.finish())
         yield from self.desk.tick(self.last_ns + QUIET_NS)
+
+
+def _telling(events: Iterator[Event], tell: Callable[[Alert], None]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Alert):
+            tell(event)
+        yield event
 
 
 # audio

@@ -31,8 +31,13 @@ FILES: Final = (
     "alerts.jsonl",
     "summary.json",
     "map.png",
+    "received.jsonl",
+    "record.db",
+    "record.db-wal",
+    "record.db-shm",
+    "secret",
 )
-"""Everything a run may leave."""
+"""Everything a run, or the demo, may leave."""
 
 DETECTIONS: Final = (
     "pulse_id", "sensor_id", "time_utc", "time_sigma_s", "p_outlier", "snr_db", "level_db_spl",
@@ -53,6 +58,10 @@ PULSES_USED: Final = ("shot_id", "pulse_id", "sensor_id", "time_utc", "residual_
 
 class OutputError(OSError):
     """A folder that cannot be written to as asked; the message is one line and says what to do."""
+
+
+class UnavailableError(Exception):
+    """Something outside the program did not answer; the message is one line and says what."""
 
 
 def check_free(folder: Path, *, force: bool) -> None:

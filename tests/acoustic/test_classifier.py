@@ -1,6 +1,5 @@
 """The built-in model: sound, consistent, and of some use on recordings it is tested against."""
 
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from acoustic.classifier import LLR_BOUND, MODEL_PATH, NoClassifier, built_in, load
-from acoustic.detection import CLASSES, FLAGS, likeliest, probability
+from acoustic.detection import CLASSES, FLAGS, probability
 from acoustic.features import NAMES
 from tests.sounds import blast, noise
 
@@ -49,7 +48,7 @@ def test_a_model_that_was_changed_is_refused(tmp_path):
     with np.load(MODEL_PATH) as stored:
         content = dict(stored)
     for name, value in (
-        ("weights", content["weights"] + 0.01),
+        ("weights", content["weights"] + np.eye(1, 5) * 0.01),
         ("features", content["features"][::-1]),
         ("scale", content["scale"] * 0.0),
         ("mean", content["mean"][:3]),
@@ -64,7 +63,7 @@ def test_a_model_that_was_changed_is_refused(tmp_path):
         load(tmp_path / "absent.npz")
 
 
-def test_blasts_are_told_from_a_tone(root):
+def test_blasts_are_told_from_a_tone():
     rate_hz = 12_000
     hiss = noise(rate_hz, 0.001)
     shot = (0.3 * blast(rate_hz, 1.0, 0.4) + hiss).astype(np.float32)
@@ -73,7 +72,7 @@ def test_blasts_are_told_from_a_tone(root):
     heard, other = (built_in().judge(samples, 0.4 * rate_hz, rate_hz) for samples in (shot, tone))
     assert heard.llr > 0.5
     assert heard.llr > other.llr + 1.0
-    assert likeliest(other.probabilities) != "gunshot"
+    assert other.llr < 0.0
 
 
 def clip(folder, name, samples):
@@ -96,10 +95,10 @@ def test_training_twice_gives_the_same_bytes(root, tmp_path):
         licence = "CC BY-NC 3.0" if k > 21 else "CC0"
         rows.append(f"{k}.flac,{label},{int(gun)},{source},{licence},{0.5 if gun else ''},auto,")
     (sounds / "manifest.csv").write_text("\n".join(rows) + "\n")
+    script = root / "fixtures/builders/classifier.py"
     for out in ("first", "second"):
         subprocess.run(
-            [sys.executable, root / "fixtures/builders/classifier.py", sounds, "--out", tmp_path / out]
-            + ["--variants", "1", "--synthetic", "40"],
+            [sys.executable, script, sounds, "--out", tmp_path / out, "--variants", "1", "--synthetic", "40"],
             check=True,
             capture_output=True,
         )
@@ -108,7 +107,6 @@ def test_training_twice_gives_the_same_bytes(root, tmp_path):
     card = (tmp_path / "first" / "model.md").read_text()
     assert "NC" not in card.split("## Licences")[1]
     assert load(tmp_path / "first" / "model.npz").name == built_in().name
-    shutil.rmtree(tmp_path / "second")
 
 
 def test_model_card_is_there_and_says_what_it_is_not_for(root):
