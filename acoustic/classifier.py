@@ -134,7 +134,7 @@ def load(path: Path) -> LogisticModel:
 
 
 def _read(path: Path) -> tuple[LogisticModel, NDArray[np.float64], float]:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         names = stored["features"].tolist()
         model = LogisticModel(
             name=str(stored["name"]),

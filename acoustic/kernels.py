@@ -127,8 +127,8 @@ def _learn_floor(peak: float, lowest: float, integers: NDArray[np.int64], reals:
 
 
 @numba.njit(cache=True, nogil=True)
-def _end_frame(settings: NDArray[np.float64], integers: NDArray[np.int64], reals: NDArray[np.float64]) -> float:
-    """Close a frame: floor, state, trigger. The frame's peak where it is to be reported, else 0."""
+def _end_frame(settings: NDArray[np.float64], integers: NDArray[np.int64], reals: NDArray[np.float64]) -> bool:
+    """Close a frame: floor, state, trigger. Whether an impulse is to be reported."""
     peak = reals[FRAME_PEAK]
     reals[FRAME_PEAK] = 0.0
     integers[IN_FRAME] = 0
@@ -149,12 +149,12 @@ def _end_frame(settings: NDArray[np.float64], integers: NDArray[np.int64], reals
     if state == WARMUP:
         if integers[GOOD] >= settings[SET_WARMUP]:
             integers[STATE] = ARMED
-        return 0.0
+        return False
     if state == TRIGGERED:
         if integers[SINCE] >= settings[SET_DEAD]:
             integers[STATE] = CODA
             integers[QUIET] = 0
-        return 0.0
+        return False
     threshold = settings[SET_ON] * reals[FLOOR]
     if peak >= threshold and peak >= settings[SET_RISE] * before:
         integers[STATE] = TRIGGERED
@@ -162,14 +162,14 @@ def _end_frame(settings: NDArray[np.float64], integers: NDArray[np.int64], reals
         strong = peak >= settings[SET_STRONG] * reals[FLOOR]
         if reals[TOKENS] < (1.0 if strong else 1.0 + settings[SET_RESERVE]):
             integers[SUPPRESSED] += 1
-            return 0.0
+            return False
         reals[TOKENS] -= 1.0
-        return peak
+        return True
     if state == CODA:
         integers[QUIET] = integers[QUIET] + 1 if peak < threshold else 0
         if integers[QUIET] >= settings[SET_CALM] or integers[SINCE] >= settings[SET_LONGEST_CODA]:
             integers[STATE] = ARMED
-    return 0.0
+    return False
 
 
 @numba.njit(cache=True, nogil=True)
@@ -180,7 +180,7 @@ def gate(
     integers: NDArray[np.int64],
     reals: NDArray[np.float64],
     filtered: NDArray[np.float32],
-    triggers: NDArray[np.float64],
+    triggers: NDArray[np.int64],
 ) -> tuple[int, int, int]:
     """Run over samples until they end, or until the stream changes between usable and not.
 
@@ -196,9 +196,9 @@ def gate(
     reals : (REALS,) float64
     filtered : (n,) float32
         Filled with the band-passed samples.
-    triggers : (m, 3) float64
-        Filled with a row for each trigger: how many samples before the end of what was used the frame began, the
-        frame's peak, and the floor under it. ``m`` is at least n / (shortest dead time) + 2.
+    triggers : (m,) int64
+        Filled with the index of the last sample of each frame that fired. ``m`` is at least n / (shortest dead
+        time) + 2.
 
     Returns
     -------
@@ -246,11 +246,8 @@ def gate(
         if integers[IN_FRAME] < frame:
             continue
         was = integers[STATE]
-        reported = _end_frame(settings, integers, reals)
-        if reported > 0.0:
-            triggers[n_triggers, 0] = i
-            triggers[n_triggers, 1] = reported
-            triggers[n_triggers, 2] = reals[FLOOR]
+        if _end_frame(settings, integers, reals):
+            triggers[n_triggers] = i
             n_triggers += 1
         if was == WARMUP and integers[STATE] == ARMED:
             return i + 1, n_triggers, 1

@@ -118,11 +118,11 @@ class Gate:
         """Take samples, (n,) float32, that follow on those of the call before."""
         filtered = np.empty(samples.size, dtype=np.float32)
         frame = self.frame
-        triggers = np.empty((samples.size // (frame * DEAD_FRAMES) + 2, 3))
+        triggers = np.empty(samples.size // (frame * DEAD_FRAMES) + 2, dtype=np.int64)
         used, n, change = kernels.gate(
             samples, self._sections, self._settings, self._integers, self._reals, filtered, triggers
         )
-        begins = tuple(int(triggers[k, 0]) + 1 - frame for k in range(n))
+        begins = tuple(int(end) + 1 - frame for end in triggers[:n])
         return Heard(used, filtered[:used], begins, change)
 
     @property

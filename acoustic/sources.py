@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from acoustic.spectra import (
+    Spectrum,
+    friedlander,
+    later,
+    n_wave,
+    ringing,
+    sampled,
+    scaled,
+    smeared,
+    soft_pulse,
+    total,
+)
 
+if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
@@ -18,7 +29,6 @@ if TYPE_CHECKING:
 
 REFERENCE_PRESSURE_PA: Final = 20e-6  # 0 dB SPL
 LEAD_S: Final = 0.004  # silence before the onset: room for what band limits and absorption smear ahead of it
-PASS_BAND: Final = 0.6  # of the Nyquist frequency: up to here nothing is taken away
 SETTLED: Final = 12.0  # time constants after which a decay is over: e^-12 is -104 dB
 
 
@@ -90,7 +100,7 @@ def muzzle_blast(rate_hz: int, *, peak_db_spl: float = 160.0, positive_phase_s: 
     -----
     The directivity belongs to the caller (`directivity_db`), since one sound leaves in many directions.
     """
-    return _sampled(rate_hz, SETTLED * positive_phase_s, _friedlander(pascals(peak_db_spl), positive_phase_s))
+    return _sampled(rate_hz, SETTLED * positive_phase_s, friedlander(pascals(peak_db_spl), positive_phase_s))
 
 
 def directivity_db(angle_rad: float, momentum_index: float = 0.5) -> float:
@@ -141,7 +151,7 @@ def shock_wave(
     peak_pa = 0.53 * p0 * excess**0.125 * bullet_diameter_m * slender / miss_distance_m
     length_s = 1.82 * bullet_diameter_m * mach * slender / (c * excess**0.375)
     rise_s = 6.8e-8 / c * p0 / peak_pa
-    spectrum = _n_wave(peak_pa, length_s)
+    spectrum = n_wave(peak_pa, length_s)
 
     def risen(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
         return spectrum(s) * np.sinc(s.imag * rise_s / (2.0 * math.pi))
@@ -175,7 +185,7 @@ def firework(
     generator : Generator or None
         Draws the stars; needed with ``crackle_db``.
     """
-    burst = _friedlander(pascals(peak_db_spl), positive_phase_s)
+    burst = friedlander(pascals(peak_db_spl), positive_phase_s)
     if crackle_db is None:
         return _sampled(rate_hz, SETTLED * positive_phase_s, burst)
     if generator is None:
@@ -185,10 +195,10 @@ def firework(
     levels_db = peak_db_spl + crackle_db + 4.0 * generator.standard_normal(count)
     phases_s = 0.00015 * np.exp(0.3 * generator.standard_normal(count))
     stars = [
-        _later(float(time), _friedlander(pascals(float(level)), float(phase)))
+        later(float(time), friedlander(pascals(float(level)), float(phase)))
         for time, level, phase in zip(times_s, levels_db, phases_s, strict=True)
     ]
-    return _sampled(rate_hz, 0.15 + crackle_s + 0.05, _sum([burst, *stars]))
+    return _sampled(rate_hz, 0.15 + crackle_s + 0.05, total([burst, *stars]))
 
 
 def backfire(
@@ -211,17 +221,17 @@ def backfire(
     -----
     A model made to be plausible (rise of 0.5 ms, pulse of 4 ms), not fitted to recordings: none with a licence is known.
     """
-    parts: list[Spectrum] = [_soft_pulse(1.0, 0.0005, 0.004)]
+    parts: list[Spectrum] = [soft_pulse(1.0, 0.0005, 0.004)]
     for k in range(1, 10, 2):
         shift = 1.0 if generator is None else 1.0 + 0.05 * float(generator.standard_normal())
-        parts.append(_ringing(0.5 / k, k * pipe_hz * shift, 0.035 / math.sqrt(k)))
-    pop = _sum(parts)
+        parts.append(ringing(0.5 / k, k * pipe_hz * shift, 0.035 / math.sqrt(k)))
+    pop = total(parts)
     pops = [pop]
     if generator is not None:
         for k in range(int(generator.integers(0, 3))):
             delay_s = 0.06 + 0.1 * k + 0.04 * float(generator.random())
-            pops.append(_later(delay_s, _scaled(float(generator.uniform(0.2, 0.6)), pop)))
-    return _peaking(_sampled(rate_hz, 0.6, _sum(pops)), peak_db_spl)
+            pops.append(later(delay_s, scaled(float(generator.uniform(0.2, 0.6)), pop)))
+    return _peaking(_sampled(rate_hz, 0.6, total(pops)), peak_db_spl)
 
 
 def hammer(rate_hz: int, *, peak_db_spl: float = 118.0, generator: Generator | None = None) -> Sound:
@@ -289,10 +299,10 @@ def thunder(
     lengths_s = channel_pulse_s * np.exp(0.35 * generator.standard_normal(len(times_s)))
     gains = np.exp(0.5 * generator.standard_normal(len(times_s)))
     pieces = [
-        _later(float(time), _smeared(float(length) / 6.0, _n_wave(float(gain), float(length))))
+        later(float(time), smeared(float(length) / 6.0, n_wave(float(gain), float(length))))
         for time, length, gain in zip(times_s, lengths_s, gains, strict=True)
     ]
-    return _peaking(_sampled(rate_hz, duration_s + 0.3, _sum(pieces)), peak_db_spl)
+    return _peaking(_sampled(rate_hz, duration_s + 0.3, total(pieces)), peak_db_spl)
 
 
 def handling(rate_hz: int, *, peak_db_spl: float = 95.0, generator: Generator | None = None) -> Sound:
@@ -304,64 +314,8 @@ def handling(rate_hz: int, *, peak_db_spl: float = 95.0, generator: Generator | 
     return _struck(rate_hz, peak_db_spl, 0.006, 1.0, (18.0, 31.0, 74.0, 130.0, 260.0), 0.5, generator)
 
 
-# Spectra: the Laplace transform of a pressure, on the axis s = 2 pi i f. Sampling a spectrum up to the Nyquist
-# frequency, and nothing beyond, is what keeps a front of zero rise time free of aliases.
-
-if TYPE_CHECKING:
-    Spectrum = Callable[[NDArray[np.complex128]], NDArray[np.complex128]]
-
-
-def _friedlander(peak_pa: float, positive_phase_s: float) -> Spectrum:
-    if not positive_phase_s > 0.0:
-        raise ValueError(f"positive_phase_s is {positive_phase_s}: expected above 0")
-    return lambda s: peak_pa * s / np.square(s + 1.0 / positive_phase_s)
-
-
-def _n_wave(peak_pa: float, length_s: float) -> Spectrum:
-    """From +peak to -peak along a straight line, over the time ``length_s``."""
-
-    def spectrum(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        half = s.imag * length_s / 2.0
-        safe = np.where(half == 0.0, 1.0, half)
-        odd = np.where(half == 0.0, 0.0, (np.sin(safe) - safe * np.cos(safe)) / safe**2)
-        centred: NDArray[np.complex128] = peak_pa * length_s * 1j * odd
-        return centred * np.exp(-1j * half)
-
-    return spectrum
-
-
-def _ringing(gain: float, frequency_hz: float, decay_s: float) -> Spectrum:
-    """A sine that starts at zero and decays by e in ``decay_s``."""
-    omega = 2.0 * math.pi * frequency_hz
-    return lambda s: gain * omega / (np.square(s + 1.0 / decay_s) + omega**2)
-
-
-def _soft_pulse(gain: float, rise_s: float, fall_s: float) -> Spectrum:
-    """Up within ``rise_s``, down and below zero within ``fall_s``: a Friedlander wave without its front."""
-    return lambda s: gain * s / (np.square(s + 1.0 / fall_s) * (1.0 + s * rise_s) ** 2)
-
-
-def _later(delay_s: float, spectrum: Spectrum) -> Spectrum:
-    return lambda s: spectrum(s) * np.exp(-s * delay_s)
-
-
-def _smeared(time_s: float, spectrum: Spectrum) -> Spectrum:
-    """Without its sharp fronts: each became ``time_s`` long on a way of kilometres."""
-    return lambda s: spectrum(s) / (1.0 + s * time_s)
-
-
-def _scaled(gain: float, spectrum: Spectrum) -> Spectrum:
-    return lambda s: gain * spectrum(s)
-
-
-def _sum(parts: Sequence[Spectrum]) -> Spectrum:
-    def spectrum(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        total = np.zeros_like(s)
-        for part in parts:
-            total += part(s)
-        return total
-
-    return spectrum
+def _sampled(rate_hz: int, duration_s: float, spectrum: Spectrum) -> Sound:
+    return Sound(sampled(rate_hz, duration_s, LEAD_S, spectrum), rate_hz)
 
 
 def _struck(
@@ -374,32 +328,13 @@ def _struck(
     generator: Generator | None,
 ) -> Sound:
     """A soft blow of ``contact_s`` and modes behind it, of ``ring`` times its height in all."""
-    parts: list[Spectrum] = [_soft_pulse(1.0, contact_s / 4.0, contact_s)]
+    parts: list[Spectrum] = [soft_pulse(1.0, contact_s / 4.0, contact_s)]
     for frequency in modes_hz:
         draw = np.zeros(3) if generator is None else generator.standard_normal(3)
         decay_60_s = longest_decay_s * math.sqrt(modes_hz[0] / frequency) * math.exp(0.2 * draw[1])
         gain = ring / len(modes_hz) * math.exp(0.4 * draw[2])
-        parts.append(_ringing(gain, frequency * (1.0 + 0.06 * draw[0]), decay_60_s / math.log(1000.0)))
-    return _peaking(_sampled(rate_hz, 2.0 * longest_decay_s, _sum(parts)), peak_db_spl)
-
-
-def _sampled(rate_hz: int, duration_s: float, spectrum: Spectrum) -> Sound:
-    """A spectrum as samples: ``LEAD_S`` of silence, then at least ``duration_s``."""
-    count = 1 << math.ceil(math.log2((2.0 * LEAD_S + duration_s) * rate_hz))
-    frequency_hz = np.fft.rfftfreq(count, 1.0 / rate_hz)
-    s = 2j * math.pi * frequency_hz
-    samples = np.fft.irfft(spectrum(s) * np.exp(-s * LEAD_S) * band_limit(frequency_hz, rate_hz), count) * rate_hz
-    return Sound(samples, rate_hz)
-
-
-def band_limit(frequency_hz: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:
-    """Gain of an ideal converter: 1 up to `PASS_BAND` of the Nyquist frequency, from there a cosine down to 0.
-
-    Linear in phase, as converters of today are: a step keeps the place of its half height, and rings over two samples
-    before and after by 4 % of its height.
-    """
-    above = (frequency_hz * 2.0 / rate_hz - PASS_BAND) / (1.0 - PASS_BAND)
-    return np.square(np.cos(0.5 * math.pi * np.clip(above, 0.0, 1.0)))
+        parts.append(ringing(gain, frequency * (1.0 + 0.06 * draw[0]), decay_60_s / math.log(1000.0)))
+    return _peaking(_sampled(rate_hz, 2.0 * longest_decay_s, total(parts)), peak_db_spl)
 
 
 def _peaking(sound: Sound, peak_db_spl: float) -> Sound:

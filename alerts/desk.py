@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from acoustic.instant import SECOND, check_instant
 from alerts.alert import Alert, Provenance, substance
 from alerts.draft import Setting, Turn, change, draft
+from alerts.grouping import TRAVEL_NS
 from alerts.incident import LIFE, STATUS, Event, State, last_arrival_ns
 from alerts.policy import OUTCOMES, Policy
 from alerts.roster import Roster
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 MEMORY_NS: Final = 600 * SECOND
 """Until then a late sensor may still change a closed incident; afterwards it is forgotten."""
-
-SLACK_NS: Final = 60 * SECOND
-"""A shot's time moves when it gains or loses its place, by less than this: sound that far off is not heard."""
 
 
 class Desk:
@@ -123,7 +121,8 @@ class Desk:
             again_ns = self._due(case)
             if again_ns is not None:
                 heapq.heappush(due, (again_ns, name))
-        self._roster.forget(self._watermark_ns - MEMORY_NS - SLACK_NS)
+        # A shot's time moves when it gains or loses its place, by its sound's travel at most.
+        self._roster.forget(self._watermark_ns - MEMORY_NS - TRAVEL_NS)
         return tuple(said)
 
     def _due(self, case: Case) -> int | None:
@@ -142,9 +141,8 @@ class Desk:
         case.pending = False
         event = _event(case, verdict, closing=closing)
         if event is Event.NEWS and case.last is not None:
-            if case.state is State.CANCELLED:
-                return ()
-            if substance(self._draft(case, verdict, event, at_ns)) == substance(case.last):
+            repeats = substance(self._draft(case, verdict, event, at_ns)) == substance(case.last)
+            if repeats:
                 return ()
         return (self._say(case, verdict, event, at_ns),)
 
@@ -183,7 +181,9 @@ def _urgent(case: Case, verdict: Verdict) -> bool:
 def _event(case: Case, verdict: Verdict, *, closing: bool) -> Event:
     before = case.last
     if before is not None and case.state is State.CANCELLED:
-        back = before.merged_into is not None or verdict.outcome == "published"
+        # At the threshold at which it fell: what was once published stands or not by the evidence as it is now,
+        # whatever it was in between.
+        back = before.merged_into is not None or verdict.outcome != "suppressed"
         return Event.ROSE if back else Event.NEWS
     if before is not None and before.outcome == "published" and verdict.outcome == "suppressed":
         return Event.FELL

@@ -97,9 +97,9 @@ def draft(incident: Incident, verdict: Verdict, setting: Setting, turn: Turn) ->
 
 def change(before: Alert, after: Alert) -> Reason:
     """Why ``after`` follows ``before``: the weightiest difference between them."""
-    if after.status == "cancelled":
+    if after.status == "cancelled" and before.status != "cancelled":
         return "merged" if after.merged_into else "no-longer-gunfire"
-    if before.status == "cancelled":
+    if before.status == "cancelled" and after.status != "cancelled":
         return "reinstated"
     if after.status != before.status:
         return "closed"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import SECOND
-from alerts.incident import last_arrival_ns, shared_delays_s
+from alerts.incident import shared_delays_s
 from localization.fix import Fix
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 PAUSE_NS: Final = 5 * SECOND
 """Longest pause between two shots of one incident."""
+
+TRAVEL_NS: Final = 60 * SECOND
+"""Longest that a sound travels to any sensor that could hear it: 20 km."""
 
 REACH_M: Final = 60.0
 """Shots no farther apart belong together however well they are placed: a shooter walks, two stand at one corner."""
@@ -58,12 +61,14 @@ def link(shot: Shot, incident: Incident) -> Link | None:
     places belong together in the same way, single ones with single ones. They never draw a shot with a place, nor tie
     two incidents together.
     """
+    first_ns, last_ns = incident.shots[0].time_ns, incident.shots[-1].time_ns
+    slack_ns = PAUSE_NS if isinstance(shot, Fix) else PAUSE_NS + TRAVEL_NS
+    if not first_ns - slack_ns <= shot.time_ns <= last_ns + slack_ns:
+        return None
     fixes = incident.fixes
     if isinstance(shot, Fix):
         gaps = [gap for fix in fixes if (gap := abs(shot.time_ns - fix.time_ns)) <= PAUSE_NS and near(shot, fix)]
         return Link(placed=True, sensors=0, minus_gap_ns=-min(gaps)) if gaps else None
-    if incident.heard_ns + PAUSE_NS < shot.time_ns or last_arrival_ns(shot) + PAUSE_NS < incident.shots[0].time_ns:
-        return None
     found = [strength for other in fixes or incident.shots if (strength := _by_delay(shot, other)) is not None]
     return max(found, default=None)
 

@@ -65,8 +65,10 @@ class Case:
     def due_ns(self) -> int | None:
         """The watermark at which the next word about it is due; None when there is none."""
         quiet_ns = self.known_ns + QUIET_NS
-        if not self.lives:
+        if self.state is State.CLOSED:
             return quiet_ns if self.pending else None
+        if self.state is State.CANCELLED:  # more of what was withdrawn is no hurry
+            return self.close_ns if self.pending else None
         return min(quiet_ns, self.close_ns) if self.pending and self.last is not None else self.close_ns
 
     @property
@@ -155,13 +157,18 @@ class Roster:
         return case
 
     def _found(self, shot: Shot, known_ns: int) -> Case:
-        incident = Incident(shot.shot_id, (shot,))
-        case = self._withdrawn.pop(incident.incident_id, None) or Case(incident, known_ns)
-        case.incident = incident
-        self.cases[incident.incident_id] = case
-        self._home[shot.shot_id] = incident.incident_id
+        case = Case(Incident(shot.shot_id, (shot,)), known_ns)
+        self._resume(case)
+        self._settle([shot], case)
         self.counts["incidents"] += 1
         return case
+
+    def _resume(self, case: Case) -> None:
+        """Enter a case under its name; where that was withdrawn before, its story goes on from there."""
+        before = self._withdrawn.pop(case.incident.incident_id, None)
+        if before is not None:
+            case.state, case.last = before.state, before.last
+        self.cases[case.incident.incident_id] = case
 
     def _linked(self, shot: Shot) -> list[tuple[Link, Case]]:
         return [
@@ -202,7 +209,7 @@ class Roster:
                 self.counts["merged"] += 1
                 continue
             other.incident = Incident(rest[0].shot_id, tuple(rest))
-            self.cases[other.incident.incident_id] = other
+            self._resume(other)
             self._settle(rest, other)
 
     def _move(self, shots: Iterable[Shot], case: Case) -> None:

@@ -80,7 +80,7 @@ class Search:
         order = _by_distance(self.sensors, AUDIENCE)
         self.around = np.ascontiguousarray(order)
         self.near = np.ascontiguousarray(order[:, 1 : NEIGHBOURS + 1])
-        self.late = np.array([self.street.late_scale_s, self.street.late_share])
+        self.late = self.street.late()
         self.hearing = np.array([self.street.near_share, self.street.half_range_m])
         self.log_rate = math.log(self.street.bangs_per_s_m2)
         self.log_repeat = math.log(self.street.repeats_per_s * REPEAT_SIGMA_S * math.sqrt(2.0 * math.pi))

@@ -142,7 +142,7 @@ class _Problem:
         mean, self.prior_sigma = solver.prior()
         self.prior = mean.copy()
         self.prior[2] -= self.middle[2]
-        self.late = np.array([solver.street.late_scale_s, solver.street.late_share])
+        self.late = solver.street.late()
 
     # the answer
 
@@ -239,12 +239,17 @@ class _Problem:
         return result
 
     def _path_sigma(self, best: _Maximum) -> tuple[float, float]:
-        """What the paths added here, s, from the residuals and its prior; and the degrees of freedom behind it."""
+        """What the paths added here, s, from the residuals and its prior; and the degrees of freedom of the whole scale.
+
+        Only the paths' share of the variance was estimated, the rest is known: Welch and Satterthwaite's rule for a sum
+        of variances, with the known ones at infinite degrees.
+        """
         street = self.solver.street
         seen = float(np.sum(best.weights * np.maximum(best.residuals**2 - self.known_s**2, 0.0)))
-        freedom = max(float(np.sum(best.weights)) - 3.0, 0.0)
-        total = street.path_scale_weight + freedom
-        return math.sqrt((street.path_scale_weight * street.path_scale_s**2 + seen) / total), total
+        freedom = street.path_scale_weight + max(float(np.sum(best.weights)) - 3.0, 0.0)
+        variance = (street.path_scale_weight * street.path_scale_s**2 + seen) / freedom
+        share = variance / (variance + float(np.mean(self.known_s**2)))
+        return math.sqrt(variance), freedom / share**2
 
     # records
 

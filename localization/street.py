@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Street:
@@ -17,8 +20,11 @@ class Street:
     path_scale_s, path_scale_weight : float
         Prior of the same once the picks are chosen: its most likely value, and how many observations that is worth.
     late_scale_s, late_share : float
-        Blocked paths and echoes: mean delay of arrivals that are not direct, and the share of them that is late
-        rather than early. First arrivals round corners come 20 to 45 ms late, echoes up to 300 ms.
+        Blocked paths: mean delay of arrivals that are not direct, and the share of them that is late rather than
+        early. First arrivals round corners come 20 to 45 ms late.
+    stray_scale_s, stray_share : float
+        Picks of something else that stand in for an arrival: how far off they are, and their share among those that
+        are not direct. Echoes come up to 300 ms late.
     p_indirect : float
         Share of first arrivals that are not direct, whatever the pick says of itself.
     near_share, half_range_m : float
@@ -36,9 +42,15 @@ class Street:
     path_scale_weight: float = 2.0
     late_scale_s: float = 0.03
     late_share: float = 0.9
+    stray_scale_s: float = 0.3
+    stray_share: float = 0.2
     p_indirect: float = 0.1
     near_share: float = 0.95
     half_range_m: float = 900.0
     bangs_per_s_m2: float = 3.0 / 3600.0 / 1e6
     repeats_per_s: float = 1.0
     farthest_m: float = 2500.0
+
+    def late(self) -> NDArray[np.float64]:
+        """What `localization.kernels.solve.late_density` takes."""
+        return np.array([self.late_scale_s, self.late_share, self.stray_share, self.stray_scale_s])

@@ -66,6 +66,7 @@ class Listener:
         self._clipped = 0
         self._suppressed = 0
         self._heard_to_ns: int | None = None  # the end of everything that was heard
+        self._promised_ns: int | None = None  # the last word; a stream that goes back in time does not take it back
 
     def hear(self, block: AudioBlock) -> tuple[Detection | Heartbeat, ...]:
         """Take the next block; its first channel is listened to.
@@ -147,8 +148,8 @@ class Listener:
         samples = ears.samples.read(start, stop)
         arrival = find_arrival(samples, ears.filtered.read(start, stop), trigger - start, ears.gate.rate_hz)
         onset = start + arrival.index
-        if ears.recent and onset < ears.recent[-1][0] + SAME_IMPULSE_S * ears.gate.rate_hz:
-            self._suppressed += 1  # two triggers found one onset
+        if onset < ears.armed_from or ears.just_heard(onset):
+            self._suppressed += 1  # it began before the sensor listened, or two triggers found one onset
             return
         onset_ns = ears.clock.instant(onset)
         judgement = self._classifier.judge(samples, arrival.index, ears.gate.rate_hz)
@@ -186,6 +187,9 @@ class Listener:
         return ears.clock.instant(max(ears.count - ears.lag, ears.armed_from))
 
     def _heartbeat(self, ears: _Ears, heard_until_ns: int, *, listening: bool) -> Heartbeat:
+        if self._promised_ns is not None:
+            heard_until_ns = max(heard_until_ns, self._promised_ns)
+        self._promised_ns = heard_until_ns
         return Heartbeat(
             sensor_id=self.sensor_id,
             heard_until_ns=heard_until_ns,
@@ -233,6 +237,9 @@ class _Ears:
         if heard.change > 0:
             self.armed_from = self.count
         return heard.used, heard.change
+
+    def just_heard(self, onset: float) -> bool:
+        return bool(self.recent) and onset < self.recent[-1][0] + SAME_IMPULSE_S * self.gate.rate_hz
 
     def p_outlier(self, onset: float, arrival: Arrival) -> float:
         """The probability that an arrival is an echo or noise, in the light of those before it; remembers it."""

@@ -60,10 +60,12 @@ class Pump:
         while not stopped():
             self.step()
             if not stopped():
-                self._sleep(self._pause_s(after(self._now_ns(), LONGEST_SLEEP_S)))
+                self._sleep(self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S)))
 
     def drain(self, within_s: float) -> int:
         """Carry until nothing is pending or the time is over; how many are still pending then.
+
+        For the end of a run, when nothing new comes: it sleeps until the next attempt is due, however long that is.
 
         Parameters
         ----------
@@ -76,7 +78,7 @@ class Pump:
             pending = self._outbox.counts(self._courier.name)["pending"]
             if not pending or self._now_ns() >= deadline_ns:
                 return pending
-            self._sleep(self._pause_s(deadline_ns))
+            self._sleep(self._until_due_s(deadline_ns))
 
     def _carry(self, delivery: Delivery) -> Receipt:
         try:
@@ -88,8 +90,7 @@ class Pump:
             _log.warning("%s did not reach %s: %s", delivery.message_id, self._courier.name, receipt.detail)
         return receipt
 
-    def _pause_s(self, until_ns: int) -> float:
-        now_ns = self._now_ns()
+    def _until_due_s(self, latest_ns: int) -> float:
         due_ns = self._outbox.next_attempt_ns(self._courier.name)
-        soonest = until_ns if due_ns is None else min(due_ns, until_ns)
-        return min(max(seconds_between(now_ns, soonest), 0.001), LONGEST_SLEEP_S)
+        soonest_ns = latest_ns if due_ns is None else min(due_ns, latest_ns)
+        return max(seconds_between(self._now_ns(), soonest_ns), 0.001)

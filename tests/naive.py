@@ -17,14 +17,17 @@ def travel_time(source, sensor, speed, wind):
     return distance / (speed + float(np.dot(wind, path[:2])) / distance)
 
 
-def direct_or_late(residual, sigma, outlier, late_scale, late_share):
-    """Density of a residual: Gaussian when direct, else exponential, mostly late."""
+def direct_or_late(residual, sigma, outlier, late):
+    """Densities of a residual as direct and as not: Gaussian; late, early or stray, each exponential."""
+    scale, share, stray_share, stray_scale = late
     direct = math.exp(-0.5 * (residual / sigma) ** 2) / (sigma * math.sqrt(2.0 * math.pi))
+    early_scale = scale * (1.0 - share) / share
     if residual >= 0.0:
-        late = late_share * math.exp(-residual / late_scale) / late_scale
+        near = share * math.exp(-residual / scale) / scale
     else:
-        late = (1.0 - late_share) * math.exp(residual / late_scale) / late_scale
-    return (1.0 - outlier) * direct, outlier * late
+        near = (1.0 - share) * math.exp(residual / early_scale) / early_scale
+    stray = 0.5 * math.exp(-abs(residual) / stray_scale) / stray_scale
+    return (1.0 - outlier) * direct, outlier * ((1.0 - stray_share) * near + stray_share * stray)
 
 
 def log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p):
@@ -32,7 +35,7 @@ def log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p):
     total, weights = 0.0, []
     for sensor, t, sigma, share in zip(sensors, times, sigmas, outlier, strict=True):
         residual = t - p[6] - travel_time(p[:3], sensor, p[3], p[4:6])
-        direct, other = direct_or_late(residual, sigma, share, *late)
+        direct, other = direct_or_late(residual, sigma, share, late)
         total += math.log(direct + other)
         weights.append(direct / (direct + other))
     for k in range(2, 6):
@@ -67,7 +70,7 @@ def silence_and_sound(p, air_sigma, around, sensors, listening, picks, sigmas, l
         for n, (time, gain, outlier) in enumerate(picks[s]):
             residual = time - arrival
             if -4.0 * spread <= residual <= 4.0 * spread + 3.0 * late[0]:
-                value = math.log(sum(direct_or_late(residual, spread, outlier, *late))) + gain + math.log(share)
+                value = math.log(sum(direct_or_late(residual, spread, outlier, late))) + gain + math.log(share)
                 if value > best:
                     best, members[-1] = value, n
         silent = math.log(1.0 - share) if listening[s] else 0.0

@@ -86,7 +86,11 @@ class ControlRoom:
         self._secret = secret
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._log = log.open("a+b")
-        self._recall()
+        try:
+            self._recall()
+        except BaseException:
+            self._log.close()
+            raise
 
     def close(self) -> None:
         """Close the log."""

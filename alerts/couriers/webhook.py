@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import logging
+import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from alerts.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import httpx
 
@@ -109,6 +111,8 @@ class Webhook:
         All sign: while keys are rotated, the new and the old one.
     resolve : Resolver or None
         Instead of the system's resolver.
+    ca_file : Path or None
+        Certificates to trust instead of the public ones: for a receiver with a city's own authority.
 
     Raises
     ------
@@ -117,7 +121,12 @@ class Webhook:
     """
 
     def __init__(
-        self, name: str, destination: Destination, secrets: Sequence[Secret], resolve: Resolver | None = None
+        self,
+        name: str,
+        destination: Destination,
+        secrets: Sequence[Secret],
+        resolve: Resolver | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         if not secrets:
             raise ValueError("a webhook needs at least one secret")
@@ -125,6 +134,7 @@ class Webhook:
         self._destination = destination
         self._secrets = tuple(secrets)
         self._resolve = resolve
+        self._ca_file = ca_file
         self._client: httpx.Client | None = None
 
     def __repr__(self) -> str:
@@ -195,7 +205,8 @@ class Webhook:
             for noisy in ("httpx", "httpcore"):  # they log whole URLs, and a URL may hold a token
                 logging.getLogger(noisy).setLevel(logging.WARNING)
             # No proxy from the environment: it would connect on our behalf to what was not checked.
-            self._client = httpx.Client(follow_redirects=False, trust_env=False)
+            verify = True if self._ca_file is None else ssl.create_default_context(cafile=self._ca_file)
+            self._client = httpx.Client(follow_redirects=False, trust_env=False, verify=verify)
         return self._client
 
     def _url_at(self, address: str) -> str:

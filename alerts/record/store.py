@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_MS: Final = 5_000
 _HEADER: Final = b"SQLite format 3\x00"
+_READS: Final = "shotfix_reads"  # marks a connection that needs no transaction
 
 
 class StoreError(Exception):
@@ -104,9 +105,10 @@ class Store:
             row = connection.execute(wanted).one_or_none()
         if row is None:
             return None
-        if hashlib.sha256(row.document).hexdigest() != row.sha256:
+        # SQLite lets other programs put text where bytes belong.
+        if not isinstance(row.document, bytes) or hashlib.sha256(row.document).hexdigest() != row.sha256:
             raise StoreError(f"{self.path}: {alert_id} revision {revision} was altered; restore it from a backup")
-        return bytes(row.document)
+        return row.document
 
     def alerts(self) -> Iterator[Alert]:
         """Every revision of every alert, in the order they were kept."""
@@ -131,7 +133,7 @@ class Store:
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that sees what is committed and holds up nobody."""
         with self._explained(), self._engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection.execution_options(**{_READS: True})
 
     def _create(self) -> None:
         with self._engine.begin() as connection:
@@ -230,7 +232,7 @@ def _engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        if not connection.get_execution_options().get(_READS):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine

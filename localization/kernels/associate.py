@@ -56,7 +56,7 @@ def best_pick(
             r = times[i] - arrival
             z = r / sigma
             density = (1.0 - outlier[i]) * math.exp(-0.5 * min(z * z, 1400.0)) / (ROOT_TWO_PI * sigma)
-            density += outlier[i] * late_density(r, late[0], late[1])
+            density += outlier[i] * late_density(r, late)
             if density > 1e-300:
                 value = math.log(density) + gains[i]
                 if value > best:

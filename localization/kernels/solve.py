@@ -17,17 +17,34 @@ DISCHARGE = 6
 FIRST_PRIOR, LAST_PRIOR = 2, 5
 ROOT_TWO_PI = 2.5066282746310002
 UNPHYSICAL = 1e18
+NOWHERE = np.array([1.0, 0.5, 0.5, 1.0])  # any late density: it pulls nowhere where only the matrix is wanted
 
 
 Floats = NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
-def late_density(residual: float, late_scale: float, late_share: float) -> float:
-    """Density (1/s) of a residual (s) that is no direct sound: mostly late, falling with `late_scale`, seldom early."""
-    if residual >= 0.0:
-        return late_share * math.exp(-residual / late_scale) / late_scale
-    return (1.0 - late_share) * math.exp(residual / late_scale) / late_scale
+def late_density(residual: float, late: Floats) -> float:
+    """Density (1/s) of a residual (s) that is no direct sound.
+
+    Mostly late: it falls with scale `late[0]` (s) behind the direct sound, and so fast before it that a share of
+    `late[1]` lies behind; continuous, since a jump at nought would hold fast every start that fits three arrivals
+    exactly. A share of `late[2]` strays to both sides with scale `late[3]` (s): picks of something else.
+    """
+    late_scale = late[0] if residual >= 0.0 else late[0] * (1.0 - late[1]) / late[1]
+    near = late[1] / late[0] * math.exp(-min(abs(residual) / late_scale, 700.0))
+    stray = 0.5 / late[3] * math.exp(-min(abs(residual) / late[3], 700.0))
+    return (1.0 - late[2]) * near + late[2] * stray
+
+
+@njit(cache=True, nogil=True)
+def late_slope(residual: float, late: Floats) -> float:
+    """Minus the derivative of the logarithm of `late_density`, 1/s."""
+    late_scale = late[0] if residual >= 0.0 else late[0] * (1.0 - late[1]) / late[1]
+    near = (1.0 - late[2]) * late[1] / late[0] * math.exp(-min(abs(residual) / late_scale, 700.0))
+    stray = late[2] * 0.5 / late[3] * math.exp(-min(abs(residual) / late[3], 700.0))
+    slope = (near / late_scale + stray / late[3]) / (near + stray)
+    return slope if residual >= 0.0 else -slope
 
 
 @njit(cache=True, nogil=True)
@@ -97,8 +114,7 @@ def log_posterior(
 ) -> float:
     """Log posterior density of the parameters, up to a constant; fills residuals (s) and P(direct) of each arrival.
 
-    Each arrival is direct with probability 1 - outlier and then Gaussian, or else late as `late_density` says:
-    `late` holds its scale (s) and the share of it that is late rather than early.
+    Each arrival is direct with probability 1 - outlier and then Gaussian, or else as `late_density` says.
     """
     gradient = np.empty(N)
     total = 0.0
@@ -106,11 +122,8 @@ def log_posterior(
         r = times[i] - predict(sensors[i], p, gradient)
         z = r / sigmas[i]
         direct = (1.0 - outlier[i]) * math.exp(-0.5 * min(z * z, 1400.0)) / (ROOT_TWO_PI * sigmas[i])
-        other = outlier[i] * late_density(r, late[0], late[1])
-        if other < 1e-300:  # far beyond the tail: still finite, and falling, so that the search can go downhill
-            total += -690.0 - abs(r) / late[0]
-        else:
-            total += math.log(direct + other)
+        other = outlier[i] * late_density(r, late)
+        total += math.log(max(direct + other, 1e-300))
         residuals[i] = r
         weights[i] = direct / (direct + other) if direct + other > 0.0 else 0.0
     for k in range(FIRST_PRIOR, LAST_PRIOR + 1):
@@ -127,19 +140,21 @@ def normal_equations(
     weights: Floats,
     prior: Floats,
     prior_sigma: Floats,
+    late: Floats,
     p: Floats,
     hessian: Floats,
     step: Floats,
 ) -> None:
-    """Gauss-Newton matrix (7, 7) and right-hand side (7,) of the weighted arrivals and the priors."""
+    """Gauss-Newton matrix (7, 7) of the direct arrivals and the priors, and the gradient (7,) of the log posterior."""
     gradient = np.empty(N)
     hessian[:] = 0.0
     step[:] = 0.0
     for i in range(len(residuals)):
         predict(sensors[i], p, gradient)
         w = weights[i] / (sigmas[i] * sigmas[i])
+        pull = w * residuals[i] + (1.0 - weights[i]) * late_slope(residuals[i], late)
         for a in range(N):
-            step[a] += w * gradient[a] * residuals[i]
+            step[a] += gradient[a] * pull
             for b in range(a + 1):
                 hessian[a, b] += w * gradient[a] * gradient[b]
     for k in range(FIRST_PRIOR, LAST_PRIOR + 1):
@@ -167,8 +182,8 @@ def climb(
 ) -> float:
     """Climb from `p` to the nearest maximum of the posterior, changing `p`; returns the log posterior there.
 
-    Expectation-maximisation over which arrivals are direct, each step a Levenberg-Marquardt step of the weighted
-    problem; a step that does not climb is refused and shortened.
+    Each step is one of Levenberg and Marquardt, along the posterior's own gradient, with the curvature of the arrivals
+    as far as they are direct; a step that does not climb is refused and shortened.
     """
     hessian, factor = np.empty((N, N)), np.empty((N, N))
     step, trial = np.empty(N), np.empty(N)
@@ -176,7 +191,7 @@ def climb(
     best = log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals, weights)
     damping = 1e-6
     for _ in range(most_steps):
-        normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, p, hessian, step)
+        normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, late, p, hessian, step)
         factor[:] = hessian
         for k in range(N):
             # A floor for the undamped: an arrival without weight must not leave the matrix singular.
@@ -218,7 +233,7 @@ def place_covariance(
     """Covariance (3, 3) of east, north (m) and discharge (s), the nuisances marginalised. False where undetermined."""
     n = len(weights)
     hessian, factor, column = np.empty((N, N)), np.empty((N, N)), np.empty(N)
-    normal_equations(sensors, sigmas, np.zeros(n), weights, p, prior_sigma, p, hessian, column)
+    normal_equations(sensors, sigmas, np.zeros(n), weights, p, prior_sigma, NOWHERE, p, hessian, column)
     # Scaled to unit diagonal, since seconds and metres differ by orders.
     scale = np.empty(N)
     for k in range(N):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import jsonschema
@@ -111,7 +112,7 @@ def test_geojson_has_a_point_and_a_region_for_each_place():
     longitude, latitude = collection["features"][0]["geometry"]["coordinates"]
     assert (longitude, latitude) == (alert.place.longitude, alert.place.latitude)
     ring = collection["features"][1]["geometry"]["coordinates"][0]
-    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, ring[1:], strict=False))
+    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in itertools.pairwise(ring))
     assert area > 0.0, "RFC 7946: counter-clockwise"
     json.dumps(collection, allow_nan=False)
 
@@ -133,7 +134,7 @@ def test_revisions_and_kinds_are_checked_at_birth():
     [b"", b"{}", b"[]", b"{", b"\xff", b'{"schema_version": "2.0"}'],
 )
 def test_what_is_no_alert_is_refused_in_words(wrong):
-    with pytest.raises(ValueError, match="not an alert of schema version 1.0"):
+    with pytest.raises(ValueError, match=r"not an alert of schema version 1\.0"):
         decode(wrong)
 
 

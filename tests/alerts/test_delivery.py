@@ -39,8 +39,8 @@ def test_a_receiver_that_asks_for_a_pause_gets_it(asked, granted):
 
 def delivery(**change):
     fields = {
-        "alert_id": "a1", "revision": 2, "courier": "room", "kind": "new", "published_at": "2026-11-21T02:14:09.000000Z",
-        "document": b"{}", "queued_ns": NIGHT_NS,
+        "alert_id": "a1", "revision": 2, "courier": "room", "kind": "new",
+        "published_at": "2026-11-21T02:14:09.000000Z", "document": b"{}", "queued_ns": NIGHT_NS,
     }  # fmt: skip
     return Delivery(**(fields | change))
 

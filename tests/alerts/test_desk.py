@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from acoustic.instant import SECOND, after, parse_instant
 from alerts.alert import encode, substance
-from alerts.desk import MEMORY_NS, SLACK_NS, Desk
+from alerts.desk import MEMORY_NS, Desk
+from alerts.grouping import TRAVEL_NS
 from alerts.incident import last_arrival_ns
 from alerts.roster import GREATEST_INCIDENT, LINGER_NS, QUIET_NS
+from localization.fix import Fix
 from tests.strategies import NIGHT_NS, fix_at, unfixed_at
 
 END_NS = after(NIGHT_NS, 3000.0)
@@ -204,7 +206,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted():
         desk.receive(fix_at(f"a{k}", 30.0 * k))
         desk.tick(after(NIGHT_NS, 30.0 * k + 20.0))
     held = len(desk._roster.cases)
-    assert held <= (MEMORY_NS + SLACK_NS) / SECOND / 30.0 + 2
+    assert held <= (MEMORY_NS + TRAVEL_NS) / SECOND / 30.0 + 2
     assert desk.counts["forgotten"] == 50 - held
     assert desk.incident_id("a0") is None
     assert desk.receive(fix_at("a0", revision=2)) == ()
@@ -222,44 +224,33 @@ def test_a_watermark_that_steps_back_changes_nothing():
         desk.tick(1.5)
 
 
+CORNERS = [(0.0, 0.0), (45.0, 0.0), (150.0, -120.0)]
+HEARD_BY = [("s1",), ("s1", "s2"), ("s2", "s3", "s4")]
+
+
+@st.composite
+def shots_at_a_corner(draw, shot_id, time_s, revision=1):
+    corner = draw(st.sampled_from(CORNERS))
+    llr = draw(st.sampled_from([-9.0, 0.5, 3.0, 9.0]))
+    if draw(st.integers(0, 3)):
+        more = ("s1", "s2", "s3", "s4", "s5")[: draw(st.integers(3, 5))]
+        return fix_at(shot_id, time_s, *corner, llr=llr, revision=revision, sensors=more)
+    return unfixed_at(shot_id, time_s, *corner, llr=llr, revision=revision, sensors=draw(st.sampled_from(HEARD_BY)))
+
+
 @st.composite
 def nights(draw):
-    """Up to eight shots in half a minute at three corners, some without a place, some revised later."""
+    """Up to eight shots in half a minute at three corners, some without a place, some revised into anything."""
     shots = []
     for k in range(draw(st.integers(1, 8))):
         time_s = draw(st.integers(0, 300)) / 10.0
-        corner = draw(st.sampled_from([(0.0, 0.0), (45.0, 0.0), (150.0, -120.0)]))
-        llr = draw(st.sampled_from([-9.0, 0.5, 3.0, 9.0]))
-        if draw(st.booleans()) or k == 0:
-            shots.append(fix_at(f"n{k}", time_s, *corner, llr=llr))
-        else:
-            shots.append(
-                unfixed_at(
-                    f"n{k}",
-                    time_s,
-                    *corner,
-                    llr=llr,
-                    sensors=draw(st.sampled_from(["s1", ("s1", "s2")])) and ("s1", "s2"),
-                )
-            )
+        shots.append(draw(shots_at_a_corner(f"n{k}", time_s)))
         if draw(st.integers(0, 3)) == 0:
-            shots.append(
-                fix_at(
-                    f"n{k}",
-                    time_s,
-                    corner[0] + 5.0,
-                    corner[1],
-                    llr=llr,
-                    revision=2,
-                    sensors=("s1", "s2", "s3", "s4", "s5"),
-                )
-            )
+            shots.append(draw(shots_at_a_corner(f"n{k}", time_s, revision=2)))
     return shots
 
 
-@given(nights(), st.sampled_from([0.05, 0.3, 1.0, 7.0, 1000.0]))
-@settings(max_examples=150, deadline=None)
-def test_how_often_the_desk_is_ticked_does_not_change_what_it_finally_says(shots, step_s):
+def check_ticks(shots, step_s):
     often = last_revisions(said_of(shots, ticks_s=steps(0.1)))
     seldom = last_revisions(said_of(shots, ticks_s=steps(step_s)))
     assert often.keys() == seldom.keys()
@@ -270,29 +261,7 @@ def test_how_often_the_desk_is_ticked_does_not_change_what_it_finally_says(shots
             assert (alert.published_at, alert.reason) == (other.published_at, other.reason)
 
 
-@given(nights(), st.randoms())
-@settings(max_examples=150, deadline=None)
-def test_the_order_of_arrival_does_not_change_who_belongs_together(shots, random):
-    fixes = [shot for shot in shots if hasattr(shot, "modes")]
-    shuffled = random.sample(fixes, len(fixes))
-
-    def groups(order):
-        desk = Desk()
-        for shot in order:
-            desk.receive(shot)
-        said = last_revisions(desk.tick(after(NIGHT_NS, 100.0)))
-        held = {shot.shot_id for shot in order}
-        together = {}
-        for name in held:
-            together.setdefault(desk.incident_id(name), set()).add(name)
-        return sorted(map(sorted, together.values())), said
-
-    assert groups(fixes)[0] == groups(shuffled)[0]
-
-
-@given(nights(), st.sampled_from([0.3, 2.0, 50.0]))
-@settings(max_examples=150, deadline=None)
-def test_laws_of_every_stream_of_alerts(shots, step_s):
+def check_laws(shots, step_s):
     said = said_of(shots, ticks_s=steps(step_s))
     assert [encode(alert) for alert in said] == [encode(alert) for alert in said_of(shots, ticks_s=steps(step_s))]
     by_alert = {}
@@ -314,6 +283,47 @@ def test_laws_of_every_stream_of_alerts(shots, step_s):
             assert published == sorted(published), "what was published is followed to its end"
     homes = [r.shot_id for alert in last_revisions(said).values() if alert.merged_into is None for r in alert.rounds]
     assert sorted(homes) == sorted({shot.shot_id for shot in shots}), "every shot is told of, in one incident"
+
+
+STEPS = st.sampled_from([0.05, 0.3, 1.0, 7.0, 1000.0])
+
+
+@given(nights(), STEPS)
+@settings(max_examples=150, deadline=None)
+def test_how_often_the_desk_is_ticked_does_not_change_what_it_finally_says(shots, step_s):
+    check_ticks(shots, step_s)
+
+
+@given(nights(), STEPS)
+@settings(max_examples=150, deadline=None)
+def test_laws_of_every_stream_of_alerts(shots, step_s):
+    check_laws(shots, step_s)
+
+
+@pytest.mark.endurance
+@given(nights(), STEPS)
+@settings(max_examples=3000, deadline=None)
+def test_the_laws_hold_for_long(shots, step_s):
+    check_ticks(shots, step_s)
+    check_laws(shots, step_s)
+
+
+@given(nights(), st.randoms())
+@settings(max_examples=150, deadline=None)
+def test_the_order_of_arrival_does_not_change_who_belongs_together(shots, random):
+    fixes = [shot for shot in shots if isinstance(shot, Fix) and shot.revision == 1]
+    shuffled = random.sample(fixes, len(fixes))
+
+    def groups(order):
+        desk = Desk()
+        for shot in order:
+            desk.receive(shot)
+        together = {}
+        for shot in order:
+            together.setdefault(desk.incident_id(shot.shot_id), set()).add(shot.shot_id)
+        return sorted(map(sorted, together.values()))
+
+    assert groups(fixes) == groups(shuffled)
 
 
 def test_a_published_alert_never_has_a_place_from_a_shot_without_one():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import typing
 
 import pytest
@@ -105,8 +106,6 @@ def test_two_bangs_from_one_place_have_one_delay_at_every_sensor(east_m, north_m
 
 @given(st.floats(0, 1500), st.floats(0, 6.3), st.floats(1, 300))
 def test_nearness_is_mutual_and_has_a_floor_and_a_bound(distance_m, turn, sigma_m):
-    import math
-
     one = fix_at("a", sigma_m=sigma_m)
     other = fix_at("b", 1.0, distance_m * math.sin(turn), distance_m * math.cos(turn))
     assert near(one, other) == near(other, one)

@@ -139,6 +139,7 @@ def test_review_and_suppressed_are_stored_and_not_sent(store, outbox):
 
 
 def test_the_file_is_in_write_ahead_mode_with_full_synchronisation(store):
+    assert list(store.alerts()) == []
     with store.writing() as connection:
         values = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -170,7 +171,7 @@ def test_a_record_opens_again(tmp_path):
 def test_a_file_that_is_no_record_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "x.sqlite"
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="name another record|restore it"):
+    with pytest.raises(StoreError, match=r"name another record|restore it"):
         Store(path)
     assert path.read_bytes() == content
 
@@ -184,7 +185,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     with pytest.raises(StoreError, match="another program"):
         Store(path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["x.sqlite"]
+    assert [file.name for file in tmp_path.iterdir()] == ["x.sqlite"]
 
 
 @pytest.mark.parametrize(

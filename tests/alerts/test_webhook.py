@@ -6,6 +6,11 @@ import base64
 import http.server
 import json
 import logging
+import os
+import shutil
+import socket
+import ssl
+import subprocess
 import threading
 from datetime import UTC, datetime
 
@@ -18,7 +23,7 @@ from acoustic.instant import SECOND, after
 from alerts.alert import encode
 from alerts.couriers.destination import Destination, RefusedError, is_public
 from alerts.couriers.loopback import verified
-from alerts.couriers.webhook import Secret, Webhook, body_of, sign
+from alerts.couriers.webhook import Secret, Webhook, _retry_after_s, body_of, sign
 from alerts.delivery import Delivery
 from alerts.desk import Desk
 from tests.strategies import fix_at
@@ -236,15 +241,11 @@ def test_only_2xx_is_success_and_redirects_are_not_followed(receiver, status):
     [("120", 120.0), ("Sat, 21 Nov 2026 02:15:00 GMT", 60.0), ("soon", None), ("-3", None), ("\u0663", None)],
 )
 def test_retry_after_is_seconds_or_a_date(text, expected):
-    from alerts.couriers.webhook import _retry_after_s
-
     assert _retry_after_s({"retry-after": text, "date": "Sat, 21 Nov 2026 02:14:00 GMT"}) == expected
     assert _retry_after_s({}) is None
 
 
 def test_a_receiver_that_is_not_there_or_hangs_up_is_a_receipt():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     webhook = courier_to(f"http://127.0.0.1:{port}/")
@@ -255,8 +256,6 @@ def test_a_receiver_that_is_not_there_or_hangs_up_is_a_receipt():
 
 
 def test_a_receiver_that_hangs_is_left_after_the_time_allowed(monkeypatch):
-    import socket
-
     monkeypatch.setattr("alerts.couriers.webhook.FIRST_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         webhook = courier_to(f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -294,10 +293,69 @@ def test_the_address_that_was_checked_is_the_one_connected_to(receiver):
     assert {k.lower(): v for k, v in receiver.received[0][1].items()}["host"] == f"control-room.invalid:{port}"
 
 
+def test_no_proxy_of_the_environment_is_asked(receiver, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    webhook = courier_to(receiver.where)
+    assert webhook.deliver(delivery(), now_ns()).delivered
+    webhook.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key and a certificate of control-room.test, made for this run."""
+    if shutil.which("openssl") is None:
+        reason = "openssl is not installed: nothing can be said of certificates here"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("certificate")
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=control-room.test",
+    ]
+    command += ["-addext", "subjectAltName=DNS:control-room.test"]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60.0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "delivered"),
+    [("control-room.test", True, True), ("another-room.test", True, False), ("control-room.test", False, False)],
+)
+def test_the_certificate_is_held_against_the_name_though_the_address_is_dialled(
+    receiver, certificate, host, trusted, delivered
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    webhook = Webhook(
+        "room",
+        Destination(f"https://{host}:{receiver.server_address[1]}/", allow_private=True),
+        [OLD],
+        resolve=lambda host, port: ["127.0.0.1"],
+        ca_file=certificate / "certificate.pem" if trusted else None,
+    )
+    receipt = webhook.deliver(delivery(), now_ns())
+    webhook.close()
+    assert receipt.delivered is delivered
+    assert len(receiver.received) == (1 if delivered else 0)
+
+
 # Addresses
 
 PRIVATE = [
-    "127.0.0.1", "127.255.255.254", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
+    "127.0.0.1", "127.255.255.254", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",  # noqa: S104
+    "169.254.169.254",
     "100.64.0.1", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
     "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
     "::7f00:1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1",
@@ -368,8 +426,10 @@ def test_a_name_that_does_not_resolve_is_a_receipt():
     "url",
     [
         "", "example.org", "ftp://example.org/", "file:///etc/passwd", "https://", "https:///x", "http://example.org/",
-        "https://user:word@example.org/", "https://user@example.org/", "https://example.org/#x", "https://exa mple.org/",
-        "https://example.org:0/", "https://example.org:99999/", "https://ex\u00e4mple.org/", "https://example.org/\r\nx: y",
+        "https://user:word@example.org/", "https://user@example.org/", "https://example.org/#x",
+        "https://exa mple.org/",
+        "https://example.org:0/", "https://example.org:99999/", "https://ex\u00e4mple.org/",
+        "https://example.org/\r\nx: y",
         "gopher://127.0.0.1:25/",
     ],
 )  # fmt: skip

@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from localization.kernels import associate, geometry, solve
+from localization.street import Street
 from tests import naive
 
-LATE = np.array([0.03, 0.9])
+LATE = Street().late()
 HEARING = np.array([0.95, 900.0])
 METRES = st.floats(-1500.0, 1500.0)
 SEED = st.integers(0, 2**32 - 1)
