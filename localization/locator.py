@@ -15,7 +15,7 @@ from acoustic.detection import Detection
 from acoustic.instant import SECOND, seconds_between
 from localization.association import Association
 from localization.fix import Fix, Unfixed
-from localization.kernels.solve import DISCHARGE
+from localization.kernels import DISCHARGE
 from localization.modes import LIGHTEST, apart, weighed, with_modes_of
 from localization.search import BURST_S, CLOSEST_ROUNDS_S, LEAST_ODDS, Candidate, Pattern, Search
 from localization.solver import Solver

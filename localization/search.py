@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from localization.kernels.associate import NONE, candidates, refine, repeats, support
-from localization.kernels.geometry import travel_time
-from localization.kernels.solve import DISCHARGE
+from localization.kernels import DISCHARGE, NONE, candidates, refine, repeats, support, travel_time
 from localization.loudness import loudness_odds
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from acoustic.instant import after, seconds_between
 from localization.ellipse import Covariance, Ellipse, confidence_ellipse
 from localization.evidence import fuse
 from localization.fix import Arrival, Fix, Mode, Unfixed
-from localization.kernels.geometry import three_arrivals
-from localization.kernels.solve import DISCHARGE, N, climb, place_covariance
+from localization.kernels import DISCHARGE, N, climb, place_covariance, three_arrivals
 from localization.loudness import loudness_odds
 from localization.modes import LIGHTEST, weighed
 from sensors.site import Local
@@ -50,7 +49,7 @@ class Solver:
     source_sigma_m: float
 
     def prior(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and sigma of the parameters of `localization.kernels.solve`; place and time have none."""
+        """Mean and sigma of the parameters of `localization.kernels`; place and time have none."""
         mean, sigma = np.zeros(N), np.full(N, np.inf)
         mean[2:6] = (
             self.source_up_m, self.air.sound_speed_m_per_s, self.air.wind_east_m_per_s, self.air.wind_north_m_per_s,

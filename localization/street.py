@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +55,14 @@ class Street:
     farthest_m: float = 2500.0
 
     def late(self) -> NDArray[np.float64]:
-        """What `localization.kernels.solve.late_density` takes."""
-        return np.array([self.late_scale_s, self.late_share, self.stray_share, self.stray_scale_s])
+        """What `localization.kernels.late_parts` takes: three scales, the rounding, and two densities at nought."""
+        early_scale_s = self.late_scale_s * (1.0 - self.late_share) / self.late_share
+        scales = np.array([self.late_scale_s, early_scale_s, self.stray_scale_s, self.path_sigma_s, 1.0, 1.0])
+        # Rounded exponentials have no integral in closed form; this one is good to a millionth.
+        r = np.linspace(-20.0 * self.stray_scale_s, 20.0 * self.stray_scale_s, 400_001)
+        rounded = np.sqrt(r**2 + self.path_sigma_s**2)
+        near = np.exp(-0.5 * ((rounded + r) / self.late_scale_s + (rounded - r) / early_scale_s))
+        stray = np.exp(-(rounded - self.path_sigma_s) / self.stray_scale_s)
+        scales[4] = (1.0 - self.stray_share) / float(np.trapezoid(near, r))
+        scales[5] = self.stray_share / float(np.trapezoid(stray, r))
+        return scales

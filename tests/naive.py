@@ -18,16 +18,13 @@ def travel_time(source, sensor, speed, wind):
 
 
 def direct_or_late(residual, sigma, outlier, late):
-    """Densities of a residual as direct and as not: Gaussian; late, early or stray, each exponential."""
-    scale, share, stray_share, stray_scale = late
+    """Densities of a residual as direct and as not: Gaussian; late, early or stray, each exponential and rounded."""
+    late_scale, early_scale, stray_scale, rounding, near_peak, stray_peak = late
     direct = math.exp(-0.5 * (residual / sigma) ** 2) / (sigma * math.sqrt(2.0 * math.pi))
-    early_scale = scale * (1.0 - share) / share
-    if residual >= 0.0:
-        near = share * math.exp(-residual / scale) / scale
-    else:
-        near = (1.0 - share) * math.exp(residual / early_scale) / early_scale
-    stray = 0.5 * math.exp(-abs(residual) / stray_scale) / stray_scale
-    return (1.0 - outlier) * direct, outlier * ((1.0 - stray_share) * near + stray_share * stray)
+    size = math.hypot(residual, rounding)
+    near = near_peak * math.exp(-(size + residual) / 2.0 / late_scale - (size - residual) / 2.0 / early_scale)
+    stray = stray_peak * math.exp(-(size - rounding) / stray_scale)
+    return (1.0 - outlier) * direct, outlier * (near + stray)
 
 
 def log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p):

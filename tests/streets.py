@@ -36,7 +36,12 @@ def square(side_m: float = 600.0) -> Network:
     """Eight sensors: the corners of a square and the middles of its sides, pulled out of line; on roofs."""
     half = side_m / 2.0
     corners = [(-half, -half), (half, -0.9 * half), (0.95 * half, half), (-half, 1.1 * half)]
-    sides = [(0.1 * half, -1.2 * half), (1.15 * half, 0.05 * half), (-0.05 * half, 1.25 * half), (-1.2 * half, -0.1 * half)]
+    sides = [
+        (0.1 * half, -1.2 * half),
+        (1.15 * half, 0.05 * half),
+        (-0.05 * half, 1.25 * half),
+        (-1.2 * half, -0.1 * half),
+    ]
     return network([(x, y, 8.0 + k) for k, (x, y) in enumerate(corners + sides)])
 
 
@@ -86,7 +91,13 @@ def bang(
 
 
 def pulse(
-    sensor_id: str, time_s: float, *, llr: float = 2.0, level_db: float = 85.0, sigma_s: float = 1e-4, p_outlier: float = 0.05
+    sensor_id: str,
+    time_s: float,
+    *,
+    llr: float = 2.0,
+    level_db: float = 85.0,
+    sigma_s: float = 1e-4,
+    p_outlier: float = 0.05,
 ) -> Detection:
     """One detection ``time_s`` after `START_NS`."""
     onset_ns = after(START_NS, time_s)
@@ -102,7 +113,9 @@ def noise(sensors: Network, rate_per_s: float, duration_s: float, seed: int) -> 
     for site in sensors.sites:
         for time_s in rng.uniform(0.0, duration_s, rng.poisson(rate_per_s * duration_s)):
             level_db = float(rng.normal(65.0, 5.0))
-            picks.append(pulse(site.sensor_id, float(time_s), llr=float(rng.normal(-1.5, 1.0)), level_db=level_db, p_outlier=0.6))
+            picks.append(
+                pulse(site.sensor_id, float(time_s), llr=float(rng.normal(-1.5, 1.0)), level_db=level_db, p_outlier=0.6)
+            )
     return sorted(picks, key=lambda d: (d.pick.onset_ns, d.sensor_id))
 
 

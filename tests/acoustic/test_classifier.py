@@ -63,16 +63,16 @@ def test_a_model_that_was_changed_is_refused(tmp_path):
         load(tmp_path / "absent.npz")
 
 
-def test_blasts_are_told_from_a_tone():
+def test_blasts_in_a_street_are_told_from_a_tone():
     rate_hz = 12_000
     hiss = noise(rate_hz, 0.001)
-    shot = (0.3 * blast(rate_hz, 1.0, 0.4) + hiss).astype(np.float32)
-    t = np.arange(rate_hz) / rate_hz
-    tone = (0.3 * np.sin(2.0 * np.pi * 900.0 * t) * (t > 0.4) + hiss).astype(np.float32)
+    t = np.arange(rate_hz) / rate_hz - 0.4
+    tail = 0.01 * noise(rate_hz, 1.0, 1) * np.exp(-np.maximum(t, 0.0) / 0.1) * (t > 0.01)
+    shot = (0.3 * blast(rate_hz, 1.0, 0.4) - 0.1 * blast(rate_hz, 1.0, 0.43) + tail + hiss).astype(np.float32)
+    tone = (0.3 * np.sin(2.0 * np.pi * 900.0 * t) * (t > 0.0) + hiss).astype(np.float32)
     heard, other = (built_in().judge(samples, 0.4 * rate_hz, rate_hz) for samples in (shot, tone))
-    assert heard.llr > 0.5
+    assert heard.llr > 0.0 > other.llr
     assert heard.llr > other.llr + 1.0
-    assert other.llr < 0.0
 
 
 def clip(folder, name, samples):

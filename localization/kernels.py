@@ -1,7 +1,11 @@
-"""Which picks are one bang: candidate places from triples of picks, and how well the other sensors agree with each.
+"""The kernels of this room: travel times, the most probable place of a bang, and which picks are one bang.
 
-Picks are laid out sensor by sensor, in time order: those of sensor s are `first[s]` up to `first[s + 1]`. A candidate's
-score is the logarithm of the odds that its picks are one bang rather than chance.
+All in one file: numba's cache notices a change in the file of a function, not in those of the functions it calls, and
+would go on running yesterday's arithmetic.
+
+The parameters of a bang, in this order: east, north, up (m), sound speed (m/s), wind east and north (m/s), discharge (s).
+Height, speed and wind carry priors; place and time do not. Picks are laid out sensor by sensor, in time order: those of
+sensor s are `first[s]` up to `first[s + 1]`.
 """
 
 from __future__ import annotations
@@ -12,12 +16,326 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from localization.kernels.geometry import three_arrivals, travel_time
-from localization.kernels.solve import ROOT_TWO_PI, Floats, climb, late_density, place_covariance
-
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+N = 7  # parameters
+DISCHARGE = 6
+FIRST_PRIOR, LAST_PRIOR = 2, 5
+ROOT_TWO_PI = 2.5066282746310002
+UNPHYSICAL = 1e18
+NOWHERE = np.ones(6)  # any late density: it pulls nowhere where only the matrix is wanted
 NONE = -1
+
+# Travel: straight lines through moving air.
+
+
+@njit(cache=True, nogil=True)
+def travel_time(dx: float, dy: float, dz: float, speed: float, wind_east: float, wind_north: float) -> float:
+    """Seconds for sound to cross (dx, dy, dz) metres, source to sensor, at `speed` in air that moves with the wind."""
+    distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+    if distance == 0.0:
+        return 0.0
+    return distance / (speed + (wind_east * dx + wind_north * dy) / distance)
+
+
+@njit(cache=True, nogil=True)
+def three_arrivals(x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, speed: float, out: Floats) -> int:
+    """Places where a bang at height `source_z` reaches three sensors at the times given, in still air.
+
+    Subtracting the first sphere from the others leaves two lines in the place and the range to the time's zero;
+    putting them into the first sphere leaves a quadratic in that range (Bancroft 1985, in two dimensions).
+
+    Parameters
+    ----------
+    x, y, z : (3,) float64, m
+    t : (3,) float64, s
+    source_z, speed : float, m and m/s
+    out : (2, 3) float64
+        Receives east (m), north (m) and discharge (s) of each solution.
+
+    Returns
+    -------
+    int
+        How many solutions there are: 0, 1 or 2. None where the sensors lie on a line.
+    """
+    ax, ay = x[1] - x[0], y[1] - y[0]
+    bx, by = x[2] - x[0], y[2] - y[0]
+    det = ax * by - ay * bx
+    # A triangle thinner than a thousandth of its length tells nothing across it.
+    longest = max(ax * ax + ay * ay, bx * bx + by * by)
+    if abs(det) <= 1e-3 * longest:
+        return 0
+    # Times count from the first arrival, places from the first sensor: no digits are lost to large offsets.
+    ra, rb = speed * (t[1] - t[0]), speed * (t[2] - t[0])
+    h0, ha, hb = z[0] - source_z, z[1] - source_z, z[2] - source_z
+    # With q the range to the first sensor: a.p = ka - ra q, b.p = kb - rb q.
+    ka = 0.5 * (ax * ax + ay * ay + ha * ha - h0 * h0 - ra * ra)
+    kb = 0.5 * (bx * bx + by * by + hb * hb - h0 * h0 - rb * rb)
+    px, qx = (ka * by - kb * ay) / det, (rb * ay - ra * by) / det
+    py, qy = (kb * ax - ka * bx) / det, (ra * bx - rb * ax) / det
+    # |p|^2 + h0^2 = q^2
+    a = qx * qx + qy * qy - 1.0
+    b = px * qx + py * qy
+    c = px * px + py * py + h0 * h0
+    found = 0
+    if abs(a) < 1e-12:
+        roots = (-c / (2.0 * b), np.inf) if b != 0.0 else (np.inf, np.inf)
+    else:
+        disc = b * b - a * c
+        if disc < 0.0:
+            return 0
+        # The stable form: no difference of near numbers.
+        s = -(b + math.copysign(math.sqrt(disc), b))
+        roots = (s / a, c / s if s != 0.0 else np.inf)
+    for q in roots:
+        if math.isfinite(q) and q >= 0.0 and q + ra >= 0.0 and q + rb >= 0.0:
+            out[found, 0] = x[0] + px + qx * q
+            out[found, 1] = y[0] + py + qy * q
+            out[found, 2] = t[0] - q / speed
+            found += 1
+    return found
+
+
+# The most probable place: Gauss-Newton over place, height, air and discharge, robust to late arrivals.
+
+
+@njit(cache=True, nogil=True)
+def late_parts(residual: float, late: Floats) -> tuple[float, float, float]:
+    """Densities (1/s) of a residual (s) as a late arrival and as a stray one; and minus the slope of their sum's log.
+
+    A late arrival falls off with scale `late[0]` (s) behind the direct sound and with `late[1]` before it, a stray one
+    with `late[2]` to both sides; `late[4]` and `late[5]` are their densities in the middle, shares included. Within
+    `late[3]` (s) of nought everything is rounded: a kink there would hold fast every start that fits arrivals exactly.
+    """
+    rounded = math.sqrt(residual * residual + late[3] * late[3])
+    behind, before = 0.5 * (rounded + residual), 0.5 * (rounded - residual)
+    near = late[4] * math.exp(-min(behind / late[0] + before / late[1], 700.0))
+    stray = late[5] * math.exp(-min((rounded - late[3]) / late[2], 700.0))
+    turn = residual / rounded
+    fall = 0.5 * ((1.0 + turn) / late[0] - (1.0 - turn) / late[1])
+    slope = (near * fall + stray * turn / late[2]) / (near + stray) if near + stray > 0.0 else turn / late[2]
+    return near, stray, slope
+
+
+@njit(cache=True, nogil=True)
+def late_density(residual: float, late: Floats) -> float:
+    """Density (1/s) of a residual (s) that is no direct sound."""
+    near, stray, _ = late_parts(residual, late)
+    return near + stray
+
+
+@njit(cache=True, nogil=True)
+def predict(sensor: Floats, p: Floats, gradient: Floats) -> float:
+    """Arrival (s) at one sensor (3,), and its derivatives by the parameters into `gradient` (7,)."""
+    dx, dy, dz = sensor[0] - p[0], sensor[1] - p[1], sensor[2] - p[2]
+    distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+    if distance < 1e-9:
+        distance = 1e-9
+    ux, uy, uz = dx / distance, dy / distance, dz / distance
+    speed = p[3] + p[4] * ux + p[5] * uy
+    slow = 1.0 / speed
+    lag = distance * slow * slow
+    along = p[4] * ux + p[5] * uy
+    # Moving the source turns the path, and with it the share of the wind: d(speed)/dx = -(we - along ux) / distance.
+    gradient[0] = -ux * slow + lag * (p[4] - along * ux) / distance
+    gradient[1] = -uy * slow + lag * (p[5] - along * uy) / distance
+    gradient[2] = -uz * slow - lag * along * uz / distance
+    gradient[3] = -lag
+    gradient[4] = -lag * ux
+    gradient[5] = -lag * uy
+    gradient[6] = 1.0
+    return p[DISCHARGE] + distance * slow
+
+
+@njit(cache=True, nogil=True)
+def cholesky_solve(matrix: Floats, vector: Floats, size: int) -> bool:
+    """Solve a positive definite system in place: `matrix` becomes its factor, `vector` the solution. False if not."""
+    for j in range(size):
+        total = matrix[j, j]
+        for k in range(j):
+            total -= matrix[j, k] * matrix[j, k]
+        if not total > 0.0:
+            return False
+        root = math.sqrt(total)
+        matrix[j, j] = root
+        for i in range(j + 1, size):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = total / root
+    for i in range(size):
+        total = vector[i]
+        for k in range(i):
+            total -= matrix[i, k] * vector[k]
+        vector[i] = total / matrix[i, i]
+    for i in range(size - 1, -1, -1):
+        total = vector[i]
+        for k in range(i + 1, size):
+            total -= matrix[k, i] * vector[k]
+        vector[i] = total / matrix[i, i]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def log_posterior(
+    sensors: Floats,
+    times: Floats,
+    sigmas: Floats,
+    outlier: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    p: Floats,
+    residuals: Floats,
+    weights: Floats,
+) -> float:
+    """Log posterior density of the parameters, up to a constant; fills residuals (s) and P(direct) of each arrival.
+
+    Each arrival is direct with probability 1 - outlier and then Gaussian, or else as `late_density` says.
+    """
+    gradient = np.empty(N)
+    total = 0.0
+    for i in range(len(times)):
+        r = times[i] - predict(sensors[i], p, gradient)
+        z = r / sigmas[i]
+        direct = (1.0 - outlier[i]) * math.exp(-0.5 * min(z * z, 1400.0)) / (ROOT_TWO_PI * sigmas[i])
+        other = outlier[i] * late_density(r, late)
+        total += math.log(max(direct + other, 1e-300))
+        residuals[i] = r
+        weights[i] = direct / (direct + other) if direct + other > 0.0 else 0.0
+    for k in range(FIRST_PRIOR, LAST_PRIOR + 1):
+        z = (p[k] - prior[k]) / prior_sigma[k]
+        total -= 0.5 * z * z
+    return total
+
+
+@njit(cache=True, nogil=True)
+def normal_equations(
+    sensors: Floats,
+    sigmas: Floats,
+    residuals: Floats,
+    weights: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    p: Floats,
+    hessian: Floats,
+    step: Floats,
+) -> None:
+    """Gauss-Newton matrix (7, 7) of the direct arrivals and the priors, and the gradient (7,) of the log posterior."""
+    gradient = np.empty(N)
+    hessian[:] = 0.0
+    step[:] = 0.0
+    for i in range(len(residuals)):
+        predict(sensors[i], p, gradient)
+        w = weights[i] / (sigmas[i] * sigmas[i])
+        pull = w * residuals[i] + (1.0 - weights[i]) * late_parts(residuals[i], late)[2]
+        for a in range(N):
+            step[a] += gradient[a] * pull
+            for b in range(a + 1):
+                hessian[a, b] += w * gradient[a] * gradient[b]
+    for k in range(FIRST_PRIOR, LAST_PRIOR + 1):
+        w = 1.0 / (prior_sigma[k] * prior_sigma[k])
+        hessian[k, k] += w
+        step[k] += w * (prior[k] - p[k])
+    for a in range(N):
+        for b in range(a):
+            hessian[b, a] = hessian[a, b]
+
+
+@njit(cache=True, nogil=True)
+def climb(
+    sensors: Floats,
+    times: Floats,
+    sigmas: Floats,
+    outlier: Floats,
+    prior: Floats,
+    prior_sigma: Floats,
+    late: Floats,
+    p: Floats,
+    residuals: Floats,
+    weights: Floats,
+    most_steps: int,
+) -> float:
+    """Climb from `p` to the nearest maximum of the posterior, changing `p`; returns the log posterior there.
+
+    Each step is one of Levenberg and Marquardt, along the posterior's own gradient, with the curvature of the arrivals
+    as far as they are direct; a step that does not climb is refused and shortened.
+    """
+    hessian, factor = np.empty((N, N)), np.empty((N, N))
+    step, trial = np.empty(N), np.empty(N)
+    r2, w2 = np.empty(len(times)), np.empty(len(times))
+    best = log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals, weights)
+    damping = 1e-6
+    for _ in range(most_steps):
+        normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, late, p, hessian, step)
+        factor[:] = hessian
+        for k in range(N):
+            # A floor for the undamped: an arrival without weight must not leave the matrix singular.
+            factor[k, k] += damping * hessian[k, k] + 1e-12
+        if not cholesky_solve(factor, step, N):
+            damping = max(damping * 10.0, 1e-6)
+            if damping > 1e6:
+                break
+            continue
+        for k in range(N):
+            trial[k] = p[k] + step[k]
+        if trial[3] < 200.0 or abs(trial[0]) > UNPHYSICAL or abs(trial[1]) > UNPHYSICAL:
+            damping = max(damping * 10.0, 1e-6)
+            if damping > 1e6:
+                break
+            continue
+        value = log_posterior(sensors, times, sigmas, outlier, prior, prior_sigma, late, trial, r2, w2)
+        if value >= best - 1e-12:
+            moved = math.sqrt(step[0] * step[0] + step[1] * step[1])
+            gained = value - best
+            p[:] = trial
+            residuals[:] = r2
+            weights[:] = w2
+            best = max(best, value)
+            damping = max(damping * 0.1, 1e-9)
+            if moved < 1e-7 and gained < 1e-9:
+                break
+        else:
+            damping = max(damping * 10.0, 1e-6)
+            if damping > 1e6:
+                break
+    return best
+
+
+@njit(cache=True, nogil=True)
+def place_covariance(
+    sensors: Floats, sigmas: Floats, weights: Floats, prior_sigma: Floats, p: Floats, out: Floats
+) -> bool:
+    """Covariance (3, 3) of east, north (m) and discharge (s), the nuisances marginalised. False where undetermined."""
+    n = len(weights)
+    hessian, factor, column = np.empty((N, N)), np.empty((N, N)), np.empty(N)
+    normal_equations(sensors, sigmas, np.zeros(n), weights, p, prior_sigma, NOWHERE, p, hessian, column)
+    # Scaled to unit diagonal, since seconds and metres differ by orders.
+    scale = np.empty(N)
+    for k in range(N):
+        if not hessian[k, k] > 0.0:
+            return False
+        scale[k] = 1.0 / math.sqrt(hessian[k, k])
+    chosen = (0, 1, DISCHARGE)
+    for a in range(3):
+        for i in range(N):
+            column[i] = 0.0
+            for j in range(N):
+                factor[i, j] = hessian[i, j] * scale[i] * scale[j]
+            factor[i, i] += 1e-13
+        column[chosen[a]] = 1.0
+        if not cholesky_solve(factor, column, N):
+            return False
+        for b in range(3):
+            out[b, a] = column[chosen[b]] * scale[chosen[b]] * scale[chosen[a]]
+    return True
+
+
+# Association: candidate places from triples of picks, and how well the other sensors agree with each. A candidate's
+# score is the logarithm of the odds that its picks are one bang rather than chance.
 
 
 @njit(cache=True, nogil=True)

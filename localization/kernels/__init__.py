@@ -1,1 +1,0 @@
-"""Numbers and contiguous arrays in, numbers out; compiled once and cached."""
