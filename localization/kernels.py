@@ -3,9 +3,9 @@
 All in one file: numba's cache notices a change in the file of a function, not in those of the functions it calls, and
 would go on running yesterday's arithmetic.
 
-The parameters of a bang, in this order: east, north, up (m), sound speed (m/s), wind east and north (m/s), discharge (s).
-Height, speed and wind carry priors; place and time do not. Picks are laid out sensor by sensor, in time order: those of
-sensor s are `first[s]` up to `first[s + 1]`.
+The parameters of a bang, in this order: east, north, up (m), sound speed (m/s), wind east and north (m/s), discharge
+(s). Height, speed and wind carry priors; place and time do not. Picks are laid out sensor by sensor, in time order:
+those of sensor s are `first[s]` up to `first[s + 1]`.
 """
 
 from __future__ import annotations

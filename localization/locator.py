@@ -136,13 +136,12 @@ class Locator:
         shots: list[Fix | Unfixed] = []
         while self._decided_ns < last_step * STEP_NS:
             self._decided_ns += STEP_NS
-            pending_ns = self._first_ns()
-            if pending_ns >= self._decided_ns - self._horizon_ns:
-                # Nothing is ripe: go on to where the first pick will be, or to the end.
-                wait = max(0, (min(pending_ns, watermark_ns) + self._horizon_ns - self._decided_ns) // STEP_NS - 1)
+            due_ns = self._due_ns()
+            if due_ns < self._decided_ns:
+                shots += self._decide(self._decided_ns)
+            else:  # nothing is ripe: go on to where something will be, or to the end
+                wait = max(0, (min(due_ns, watermark_ns) - self._decided_ns) // STEP_NS - 1)
                 self._decided_ns = min(self._decided_ns + wait * STEP_NS, last_step * STEP_NS)
-                continue
-            shots += self._decide(self._decided_ns)
         return tuple(shots)
 
     def finish(self) -> tuple[Fix | Unfixed, ...]:
@@ -201,9 +200,16 @@ class Locator:
     def _first_ns(self) -> int:
         return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=1 << 62)
 
+    def _due_ns(self) -> int:
+        """When the first pick ripens, or the first lonely one is to be reported."""
+        lonely_ns = min((d.pick.onset_ns for d in self._lonely), default=1 << 62)
+        return min(self._first_ns() + self._horizon_ns, lonely_ns + 2 * self._horizon_ns)
+
     def _decide(self, now_ns: int) -> list[Fix | Unfixed]:
         """Explain the picks before ``now_ns``; keep explanations whose arrivals are all in, drop picks that ripened."""
         ripe_ns = now_ns - self._horizon_ns
+        if self._first_ns() >= ripe_ns:
+            return list(self._report_lonely(ripe_ns - self._horizon_ns))
         window = self._window(now_ns)
         ripe_s = seconds_between(window.zero_ns, ripe_ns)
         listening = self._listening(window.zero_ns)

@@ -238,7 +238,7 @@ class _Problem:
         return result
 
     def _path_sigma(self, best: _Maximum) -> tuple[float, float]:
-        """What the paths added here, s, from the residuals and its prior; and the degrees of freedom of the whole scale.
+        """What the paths added here, s, from the residuals and its prior; and the degrees of freedom of the scale.
 
         Only the paths' share of the variance was estimated, the rest is known: Welch and Satterthwaite's rule for a sum
         of variances, with the known ones at infinite degrees.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,20 @@ class Street:
 
     def late(self) -> NDArray[np.float64]:
         """What `localization.kernels.late_parts` takes: three scales, the rounding, and two densities at nought."""
-        early_scale_s = self.late_scale_s * (1.0 - self.late_share) / self.late_share
-        scales = np.array([self.late_scale_s, early_scale_s, self.stray_scale_s, self.path_sigma_s, 1.0, 1.0])
-        # Rounded exponentials have no integral in closed form; this one is good to a millionth.
-        r = np.linspace(-20.0 * self.stray_scale_s, 20.0 * self.stray_scale_s, 400_001)
-        rounded = np.sqrt(r**2 + self.path_sigma_s**2)
-        near = np.exp(-0.5 * ((rounded + r) / self.late_scale_s + (rounded - r) / early_scale_s))
-        stray = np.exp(-(rounded - self.path_sigma_s) / self.stray_scale_s)
-        scales[4] = (1.0 - self.stray_share) / float(np.trapezoid(near, r))
-        scales[5] = self.stray_share / float(np.trapezoid(stray, r))
-        return scales
+        return _late(self.late_scale_s, self.late_share, self.stray_scale_s, self.stray_share, self.path_sigma_s)
+
+
+@functools.cache
+def _late(
+    late_scale_s: float, late_share: float, stray_scale_s: float, stray_share: float, rounding_s: float
+) -> NDArray[np.float64]:
+    early_scale_s = late_scale_s * (1.0 - late_share) / late_share
+    # Rounded exponentials have no integral in closed form; this one is good to a millionth.
+    r = np.linspace(-20.0 * stray_scale_s, 20.0 * stray_scale_s, 400_001)
+    rounded = np.sqrt(r**2 + rounding_s**2)
+    near = np.exp(-0.5 * ((rounded + r) / late_scale_s + (rounded - r) / early_scale_s))
+    stray = np.exp(-(rounded - rounding_s) / stray_scale_s)
+    peaks = (1.0 - stray_share) / float(np.trapezoid(near, r)), stray_share / float(np.trapezoid(stray, r))
+    result = np.array([late_scale_s, early_scale_s, stray_scale_s, rounding_s, *peaks])
+    result.flags.writeable = False
+    return result

@@ -19,6 +19,7 @@ from sensors.health import ClockState, Heartbeat
 from sensors.listener import Listener
 from sensors.recording import RecordingError, inspect, read_blocks
 from shotfix.run import Run
+from shotfix.versions import versions
 
 if TYPE_CHECKING:
     from acoustic.block import AudioBlock
@@ -226,12 +227,6 @@ def _told(scene: Scene, machines: _Machines) -> Iterator[Event]:
 
 
 def _provenance(scene: Scene) -> Provenance:
-    from acoustic.classifier import built_in  # noqa: PLC0415
-    from shotfix.versions import versions  # noqa: PLC0415
-
+    """From what a replay is made; the desk adds the models that judged and the weather."""
     content = "\n".join(f"{name} {digest}" for name, digest in scene.hashes.items())
-    return Provenance(
-        versions=versions(),
-        models=(built_in().name,),
-        configuration_hash=hashlib.sha256(content.encode()).hexdigest(),
-    )
+    return Provenance(versions=versions(), configuration_hash=hashlib.sha256(content.encode()).hexdigest())

@@ -37,3 +37,18 @@ def blast(rate_hz, seconds, onset_s, phase_s=0.001, ground=(0.0, 0.0)):
     spectrum = spectrum * (1.0 + gain * np.exp(-s * delay_s)) * np.exp(-s * onset_s)
     edge = np.clip((0.5 * rate_hz - frequency) / (0.08 * rate_hz), 0.0, 1.0)
     return np.fft.irfft(spectrum * (0.5 - 0.5 * np.cos(np.pi * edge)), n) * rate_hz
+
+
+def street(rate_hz, seconds, seed=0, level=0.003):
+    """Night in a street: noise whose power falls with frequency, (n,) float32."""
+    n = round(seconds * rate_hz)
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(n))
+    spectrum /= np.sqrt(1.0 + (np.fft.rfftfreq(n, 1.0 / rate_hz) / 300.0) ** 2)
+    samples = np.fft.irfft(spectrum, n)
+    return (level * samples / np.std(samples)).astype(np.float32)
+
+
+def street_with_blast(rate_hz, seconds, onset_s, seed=0, level=0.3):
+    """The same with one blast and the echo of its ground, (n,) float32."""
+    sound = level * blast(rate_hz, seconds, onset_s, ground=(0.0009, 0.6))
+    return (street(rate_hz, seconds, seed) + sound).astype(np.float32)

@@ -112,10 +112,9 @@ def noise(sensors: Network, rate_per_s: float, duration_s: float, seed: int) -> 
     picks = []
     for site in sensors.sites:
         for time_s in rng.uniform(0.0, duration_s, rng.poisson(rate_per_s * duration_s)):
-            level_db = float(rng.normal(65.0, 5.0))
-            picks.append(
-                pulse(site.sensor_id, float(time_s), llr=float(rng.normal(-1.5, 1.0)), level_db=level_db, p_outlier=0.6)
-            )
+            level_db, p_outlier = float(rng.normal(65.0, 5.0)), float(rng.uniform(0.85, 0.99))
+            llr = float(rng.normal(-1.5, 1.0))
+            picks.append(pulse(site.sensor_id, float(time_s), llr=llr, level_db=level_db, p_outlier=p_outlier))
     return sorted(picks, key=lambda d: (d.pick.onset_ns, d.sensor_id))
 
 

@@ -52,10 +52,13 @@ class Streets:
         s = self.surroundings
         # Fixed numbers of draws in a fixed order: a change of one setting moves nothing else.
         draw = child(self.seed, "path", *names)
-        scatter, blocked, delay, number = draw.standard_normal(), draw.random(), draw.exponential(), draw.random()
+        scatter, wander = draw.standard_normal(2)
+        blocked, number = draw.random(2)
+        delay = draw.exponential()
         distance_m = max(math.dist(source, sensor), SHORTEST_M)
         time_s = travel_time_s(self.air, source, sensor)
         speed = distance_m / time_s if time_s > 0.0 else self.air.sound_speed_m_per_s
+        time_s += s.wander_s_per_km * distance_m / 1000.0 * wander
         usual_db = excess_db + s.excess_db + s.excess_db_per_decade * math.log10(distance_m)
         own_db = s.excess_sigma_db * scatter
         cutoff_hz = math.inf
@@ -89,8 +92,7 @@ class Streets:
         tail = diffuse_tail(
             rate_hz,
             rays[0],
-            level_db=s.tail_db - usual_db,
-            decay_60_s=s.tail_decay_s,
+            [(s.early_db - usual_db, s.early_decay_s), (s.tail_db - usual_db, s.tail_decay_s)],
             cutoff_hz=1200.0,
             generator=child(self.seed, "tail", *names),
         )

@@ -68,6 +68,7 @@ class Converter:
     rate_hz: int = number(48_000, 8_000, 384_000)
     full_scale_db_spl: float = number(115.0, 60.0, 190.0)
     bits: int = number(16, 8, 24)
+    high_pass_hz: float = number(20.0, 1.0, 1000.0)
     format: str = "flac"
 
     def __post_init__(self) -> None:
@@ -101,17 +102,20 @@ class Surroundings:
     ground_reflection: float = number(0.6, -1.0, 1.0)
     excess_db: float = number(9.0, -40.0, 60.0)
     excess_db_per_decade: float = number(4.2, 0.0, 40.0)
-    excess_sigma_db: float = number(5.0, 0.0, 20.0)
+    excess_sigma_db: float = number(6.5, 0.0, 20.0)
     blocked_share: float = number(0.25, 0.0, 1.0)
     blocked_db: float = number(10.0, 0.0, 60.0)
     blocked_delay_s: float = number(0.006, 0.0, 0.2)
     blocked_cutoff_hz: float = number(1500.0, 50.0, 1e6)
+    wander_s_per_km: float = number(0.0005, 0.0, 0.1)
     echoes: float = number(8.0, 0.0, 100.0)
     echo_after_s: float = number(0.06, 0.001, 2.0)
     echo_loss_db: float = number(9.0, 0.0, 60.0)
     echo_sigma_db: float = number(4.0, 0.0, 20.0)
-    tail_db: float = number(-22.0, -200.0, 0.0)
-    tail_decay_s: float = number(1.2, 0.05, 10.0)
+    early_db: float = number(-12.0, -200.0, 0.0)
+    early_decay_s: float = number(0.3, 0.05, 10.0)
+    tail_db: float = number(-20.0, -200.0, 0.0)
+    tail_decay_s: float = number(1.6, 0.05, 10.0)
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -121,7 +125,7 @@ class Surroundings:
 class Picking:
     """Mode "pulses": how detectors, which are not simulated, turn arrivals into pulses."""
 
-    time_sigma_s: float = number(0.0005, 0.0, 1.0)
+    time_sigma_s: float = number(0.0005, 1e-7, 1.0)
     floor_db_spl: float = number(60.0, 0.0, 150.0)
     threshold_snr_db: float = number(10.0, -20.0, 80.0)
     missed_share: float = number(0.02, 0.0, 1.0)
@@ -237,6 +241,9 @@ class Spec:
                 f"duration_s {self.duration_s:g} at {self.converter.rate_hz} Hz is over {MOST_SAMPLES:,} samples a "
                 "sensor: make several scenes"
             )
+        self._check_names()
+
+    def _check_names(self) -> None:
         known = [sensor.sensor_id for sensor in self.sensors]
         for what, names in (("sensor_id", known), ("event_id", [event.event_id for event in self.events])):
             repeated = sorted({name for name in names if names.count(name) > 1})

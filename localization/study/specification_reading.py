@@ -197,7 +197,7 @@ class _Reader:
         given = [column for column in columns if column in table]
         rest = {key: value for key, value in table.items() if key not in columns}
         self._known(where, rest, {each.name for each in dataclasses.fields(kind)} - {"place"} | set(columns))  # type: ignore[arg-type]
-        if given:
+        if given or kind is Sensor:
             missing = [column for column in columns if column not in table]
             if missing:
                 raise self.error(f"{where}.{missing[0]}", f"absent; a place needs {', '.join(columns)}")

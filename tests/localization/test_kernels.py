@@ -232,9 +232,10 @@ def test_a_spent_budget_is_counted():
         [np.argsort(np.hypot(*(sensors[:, :2] - s[:2]).T), kind="stable") for s in sensors], dtype=np.int64
     )
     found = np.empty((1, 8, 4))
+    seeds, every = np.array([int(np.argmin(flat_times))]), np.ones(6, bool)
     arguments = (
-        np.array([int(np.argmin(flat_times))]), order[:, 1:].copy(), order, sensors, np.ones(6, bool), first, np.arange(6),
-        flat_times, np.ones(6, bool), gains, outlier, np.full(6, 0.006), p, np.array([0.6, 2.0]), LATE, HEARING, 2500.0, found,
+        seeds, order[:, 1:].copy(), order, sensors, every, first, np.arange(6), flat_times, every, gains, outlier,
+        np.full(6, 0.006), p, np.array([0.6, 2.0]), LATE, HEARING, 2500.0, found,
     )  # fmt: skip
     assert kernels.candidates(*arguments, 4)[1] == kernels.candidates(*arguments, 0)[1] - 4 > 0
 

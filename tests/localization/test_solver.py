@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from acoustic.air import Air
 from acoustic.pick import Pick
+from localization.ellipse import Covariance
 from localization.fix import Fix, Unfixed
 from localization.solver import inside_hull, region
 from localization.street import Street
@@ -87,7 +88,8 @@ def test_an_echo_is_set_aside():
     fix = streets.solve(sensors, heard)
     weights = {arrival.detection.sensor_id: arrival.weight for arrival in fix.arrivals}
     assert streets.off_m(fix, (40.0, -90.0)) < 2.0
-    assert weights["C"] < 0.05 < 0.9 < min(w for name, w in weights.items() if name != "C")
+    assert weights["C"] < 0.05
+    assert min(weight for name, weight in weights.items() if name != "C") > 0.9
     assert fix.n_sensors == 7
 
 
@@ -144,7 +146,8 @@ def test_three_sensors_that_leave_two_places_keep_both():
     assert isinstance(fix, Fix)
     assert len(fix.modes) == 2
     offs = [math.hypot(m.place.east_m - place[0], m.place.north_m - place[1]) for m in fix.modes]
-    assert min(offs) < 20.0 < 100.0 < max(offs)
+    assert min(offs) < 20.0
+    assert max(offs) > 100.0
     assert math.fsum(m.weight for m in fix.modes) == pytest.approx(1.0)
 
 
@@ -160,7 +163,7 @@ def test_far_outside_the_range_is_unsure_and_the_direction_is_not():
 
 @pytest.mark.parametrize("count", [5, 8, 12])
 def test_region_holds_the_truth_as_often_as_it_says(count):
-    """Everything off by what its sigma says, 400 arrays each: 92 to 99 %; the prior on the paths is a little cautious."""
+    """Everything off by what its sigma says, 400 arrays each: 92 to 99 %; the paths' prior is cautious."""
     street = Street(path_scale_s=0.0005)
     held = 0
     for seed in range(400):
@@ -177,8 +180,6 @@ def test_region_holds_the_truth_as_often_as_it_says(count):
 
 def test_region_quantile_is_that_of_f():
     """2 F(2, v) from a printed table: F(2, 5) is 5.786 at 95 %, F(2, 20) is 3.493."""
-    from localization.ellipse import Covariance
-
     unit = Covariance(1.0, 0.0, 1.0)
     assert region(unit, 5.0).semi_major_m ** 2 == pytest.approx(2.0 * 5.786, rel=1e-3)
     assert region(unit, 20.0).semi_major_m ** 2 == pytest.approx(2.0 * 3.493, rel=1e-3)

@@ -1,0 +1,212 @@
+"""The locator: which picks are one bang, whatever the order and the noise; and what it says when it cannot tell."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acoustic.instant import SECOND, after
+from localization.fix import Fix, Unfixed
+from sensors.health import Heartbeat
+from tests import streets
+
+CITY = streets.square()
+HERE, THERE = (60.0, -80.0), (-210.0, 190.0)
+
+
+def found(detections, sensors=CITY, ticks_s=()):
+    """The last revision of every shot, by time."""
+    locator = streets.locator(sensors)
+    shots = {}
+    for d in detections:
+        for shot in locator.receive(d):
+            shots[shot.shot_id] = shot
+    for tick_s in ticks_s:
+        for shot in locator.tick(after(streets.START_NS, tick_s)):
+            shots[shot.shot_id] = shot
+    for shot in locator.finish():
+        shots[shot.shot_id] = shot
+    return sorted(shots.values(), key=lambda shot: (shot.time_ns, shot.shot_id)), locator
+
+
+def test_one_shot_among_noise():
+    picks = streets.bang(CITY, HERE, 5.0, noise_s=0.0005) + streets.noise(CITY, 0.3, 10.0, seed=1)
+    shots, locator = found(picks)
+    assert [type(shot) for shot in shots] == [Fix]
+    assert streets.off_m(shots[0], HERE) < 3.0
+    assert shots[0].n_sensors == 8
+    assert locator.counts["unexplained"] + locator.counts["echo"] == len(picks) - 8
+
+
+def test_noise_alone_makes_no_shot():
+    """Ten minutes of eight sensors at 0.3 picks a second: 1,400 picks, and nothing in them."""
+    shots, locator = found(streets.noise(CITY, 0.3, 600.0, seed=2))
+    assert shots == []
+    assert locator.counts["unexplained"] > 1_000
+
+
+def test_two_shooters_at_once():
+    """Forty milliseconds apart, 390 m from each other: two shots, two places."""
+    picks = streets.bang(CITY, HERE, 5.0, noise_s=0.0005) + streets.bang(CITY, THERE, 5.04, noise_s=0.0005, seed=1)
+    shots, _ = found(picks)
+    assert len(shots) == 2
+    assert sorted(min(streets.off_m(shot, place) for shot in shots) < 3.0 for place in (HERE, THERE)) == [True, True]
+
+
+@pytest.mark.parametrize(("rounds", "cadence_s"), [(3, 0.4), (10, 0.06), (30, 0.063)])
+def test_rounds_of_a_burst(rounds, cadence_s):
+    """Semi-automatic, and full-automatic at 1,000 and 950 rounds a minute: each round once, all in one place."""
+    picks = [d for k in range(rounds) for d in streets.bang(CITY, HERE, 5.0 + k * cadence_s, noise_s=0.0005, seed=k)]
+    shots, _ = found(picks)
+    assert abs(len(shots) - rounds) <= rounds // 10
+    assert max(streets.off_m(shot, HERE) for shot in shots) < 5.0
+
+
+def test_echoes_at_the_true_spot_are_no_second_round():
+    """A wall beside the shooter: every sensor hears everything again 0.2 s later, 9 dB weaker."""
+    direct = streets.bang(CITY, HERE, 5.0, noise_s=0.0005)
+    echo = streets.bang(CITY, HERE, 5.2, noise_s=0.0005, source_db=138.5)
+    shots, locator = found(direct + echo)
+    assert len(shots) == 1
+    assert locator.counts["echo"] == 8
+
+
+def test_blocked_paths_do_not_move_the_place():
+    picks = streets.bang(CITY, HERE, 5.0, noise_s=0.0005, late_s={"A": 0.03, "F": 0.045})
+    shots, _ = found(picks)
+    assert [streets.off_m(shot, HERE) < 5.0 for shot in shots] == [True]
+
+
+def test_silent_sensors_are_named():
+    shots, _ = found(streets.bang(CITY, HERE, 5.0, deaf=["C", "H"]))
+    assert shots[0].silent == ("C", "H")
+
+
+def test_sensors_that_did_not_listen_are_not_silent():
+    locator = streets.locator(CITY)
+    fresh = type(locator)(CITY, locator.solver.frame, streets.STILL, streets.SOURCE_UP_M, 1.0)
+    for d in streets.bang(CITY, HERE, 5.0, deaf=["C"]):
+        fresh.receive(d)
+    assert fresh.finish()[0].silent == ()
+
+
+def test_listening_ends_where_a_heartbeat_says_so():
+    """C listens until 4 s and from 7 s on: silent at 2 s and 9 s, not at 5 s."""
+    silent = {}
+    for time_s in (2.0, 5.0, 9.0):
+        locator = streets.locator(CITY)
+        locator._spans.clear()
+        locator._last_beat.clear()
+        for at_s, listening in ((0.0, True), (4.0, False), (7.0, True), (20.0, True)):
+            locator.receive(Heartbeat("C", after(streets.START_NS, at_s), listening=listening))
+        for d in streets.bang(CITY, HERE, time_s, deaf=["C"]):
+            locator.receive(d)
+        silent[time_s] = locator.finish()[0].silent
+    assert silent == {2.0: ("C",), 5.0: (), 9.0: ("C",)}
+
+
+def test_what_two_sensors_heard_is_told():
+    heard = streets.bang(CITY, HERE, 5.0, llr=5.0)[:2]
+    shots, _ = found(heard)
+    assert [(shot.reason, shot.n_sensors) for shot in shots] == [("too-few-sensors", 2)]
+
+
+def test_what_one_sensor_heard_is_counted():
+    shots, locator = found(streets.bang(CITY, HERE, 5.0, llr=5.0)[:1])
+    assert shots == []
+    assert locator.counts["lonely"] == 1
+
+
+def test_a_late_detection_revises_under_the_same_name():
+    on_time = streets.bang(CITY, HERE, 5.0, noise_s=0.0005)
+    late = next(d for d in on_time if d.sensor_id == "E")
+    locator = streets.locator(CITY)
+    for d in on_time:
+        if d is not late:
+            locator.receive(d)
+    (first,) = locator.tick(after(streets.START_NS, 12.0))
+    (second,) = locator.receive(late)
+    assert (first.revision, second.revision) == (1, 2)
+    assert first.shot_id == second.shot_id
+    assert second.n_sensors == 8
+    assert locator.counts["late"] == 1
+
+
+def test_a_stranger_is_counted():
+    locator = streets.locator(CITY)
+    locator.receive(streets.pulse("nobody", 3.0))
+    assert locator.counts["unknown-sensor"] == 1
+    assert locator.finish() == ()
+
+
+def test_a_revised_network_is_taken_over():
+    """A sensor that was surveyed anew: fixes use its new place from then on."""
+    locator = streets.locator(CITY)
+    moved = tuple(
+        dataclasses.replace(s, position=dataclasses.replace(s.position, east_m=s.position.east_m + 500.0))
+        if s.sensor_id == "A"
+        else s
+        for s in CITY.sites
+    )
+    locator.receive(CITY.revised(moved))
+    for d in streets.bang(CITY.revised(moved), HERE, 5.0):
+        locator.receive(d)
+    (shot,) = locator.finish()
+    assert streets.off_m(shot, HERE) < 1.0
+    assert shot.n_sensors == 8
+
+
+@given(st.lists(st.floats(0.0, 30.0), max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=15)
+def test_neither_arrival_order_nor_ticks_matter(ticks_s, dice):
+    """Any order of arrival before the watermark, any spacing of watermarks: the same shots to the last digit."""
+    picks = streets.noise(CITY, 0.2, 20.0, seed=4)
+    for k in range(3):
+        picks += streets.bang(CITY, HERE, 5.0 + 0.4 * k, noise_s=0.001, seed=k)
+    picks += streets.bang(CITY, THERE, 5.3, noise_s=0.001, seed=9)
+    expected, _ = found(sorted(picks, key=lambda d: d.pick.onset_ns))
+    dice.shuffle(picks)
+    shots, _ = found(picks, ticks_s=sorted(ticks_s))
+    assert shots == expected
+    assert len(shots) == 4
+
+
+def test_memory_is_bounded():
+    """An hour of noise leaves behind no more than the window holds."""
+    locator = streets.locator(CITY)
+    most = 0
+    for k, d in enumerate(streets.noise(CITY, 0.3, 1_800.0, seed=5)):
+        locator.receive(d)
+        if k % 50 == 0:
+            locator.tick(d.pick.onset_ns)
+            most = max(most, sum(map(len, locator._picks.values())) + sum(map(len, locator._recent_picks.values())))
+    assert most < 8 * 0.3 * 60.0 * 2.5
+
+
+def test_two_sensors_or_none_do_no_harm():
+    for count in (1, 2):
+        city = streets.network([(300.0 * k, 40.0 * k, 8.0) for k in range(count)])
+        shots, _ = found(streets.bang(city, HERE, 5.0, llr=5.0), sensors=city)
+        assert all(isinstance(shot, Unfixed) for shot in shots)
+
+
+def test_a_shot_is_decided_when_its_last_sensor_could_have_heard_it():
+    """Not later: the travel time across the city, and a quarter of a second for late paths and the grid."""
+    locator = streets.locator(CITY)
+    heard = streets.bang(CITY, HERE, 5.0)
+    for d in heard:
+        locator.receive(d)
+    across_s = np.hypot(720.0, 745.0) / 338.0
+    first_ns = heard[0].pick.onset_ns
+    decided = None
+    for step in range(200):
+        tick_ns = first_ns + step * SECOND // 20
+        if locator.tick(tick_ns):
+            decided = (tick_ns - first_ns) / SECOND
+            break
+    assert decided is not None
+    assert decided < across_s * 1.05 + 0.5

@@ -1,0 +1,53 @@
+"""Loudness: levels that fall with distance speak for a place, levels that do not speak against it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from localization.loudness import CHANCE_DB, DECAY_DB, LEVEL_AT_1_M_DB, SCATTER_DB, SOURCE_DB, loudness_odds
+
+DISTANCES = np.array([80.0, 200.0, 350.0, 600.0])
+NEVER = np.zeros(4, bool)
+
+
+def expected(distances):
+    return LEVEL_AT_1_M_DB - DECAY_DB * np.log10(distances)
+
+
+def twin(levels, distances):
+    """The same by matrices: a common source level makes the levels of one bang correlated."""
+    excess = levels - expected(distances)
+    n = len(levels)
+    covariance = SCATTER_DB**2 * np.eye(n) + SOURCE_DB**2 * np.ones((n, n))
+    bang = -0.5 * excess @ np.linalg.solve(covariance, excess) - 0.5 * np.linalg.slogdet(covariance)[1]
+    chance = (levels - CHANCE_DB[0]) / CHANCE_DB[1]
+    return float(np.clip(bang + 0.5 * chance @ chance + n * np.log(CHANCE_DB[1]), -3.0 * n, 1.0))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_is_its_twin(seed):
+    levels = np.random.default_rng(seed).normal(80.0, 12.0, 4)
+    assert loudness_odds(levels, NEVER, DISTANCES) == pytest.approx(twin(levels, DISTANCES), abs=1e-9)
+
+
+def test_a_bang_falls_with_distance():
+    levels = expected(DISTANCES)
+    assert loudness_odds(levels, NEVER, DISTANCES) > 0.0
+    assert loudness_odds(levels[::-1].copy(), NEVER, DISTANCES) < -3.0
+
+
+def test_a_quieter_source_is_a_source_too():
+    levels = expected(DISTANCES) - 8.0
+    assert loudness_odds(levels, NEVER, DISTANCES) > -1.0
+
+
+def test_a_clipped_level_says_only_at_least():
+    """Four sensors at their ceiling of 93 dB: no word against a place near the first of them."""
+    levels = np.full(4, 93.0)
+    near = np.array([10.0, 30.0, 60.0, 300.0])
+    assert loudness_odds(levels, np.ones(4, bool), near) > loudness_odds(levels, NEVER, near)
+
+
+def test_unknown_levels_say_nothing():
+    assert loudness_odds(np.full(4, np.nan), NEVER, DISTANCES) == 0.0
