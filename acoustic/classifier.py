@@ -53,8 +53,8 @@ class NoClassifier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogisticModel:
-    """Multinomial logistic regression on standardised features, calibrated on sources it had not seen.
+class Perceptron:
+    """A small network on standardised features, calibrated on sources it had not seen.
 
     Parameters
     ----------
@@ -62,7 +62,9 @@ class LogisticModel:
         Name and version.
     mean, scale : (f,) float64
         Of the features in training, in the order of `acoustic.features.NAMES`.
-    weights : (f, 5) float64, bias : (5,) float64
+    hidden : (f, h) float64, hidden_bias : (h,) float64
+        One layer of hyperbolic tangents.
+    weights : (h, 5) float64, bias : (5,) float64
         One column for each of `acoustic.detection.CLASSES`.
     temperature, offset : float
         The calibration: llr = (raw log-odds of gunshot) / temperature + offset.
@@ -78,6 +80,8 @@ class LogisticModel:
     name: str
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    hidden: NDArray[np.float64]
+    hidden_bias: NDArray[np.float64]
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     temperature: float
@@ -85,13 +89,19 @@ class LogisticModel:
     familiar: float
 
     def __post_init__(self) -> None:
-        wanted = {"mean": (len(NAMES),), "scale": (len(NAMES),), "weights": (len(NAMES), len(CLASSES)), "bias": (5,)}
-        for name, shape in wanted.items():
-            array = getattr(self, name)
+        units = self.hidden_bias.size
+        for array, shape in (
+            (self.mean, (len(NAMES),)),
+            (self.scale, (len(NAMES),)),
+            (self.hidden, (len(NAMES), units)),
+            (self.hidden_bias, (units,)),
+            (self.weights, (units, len(CLASSES))),
+            (self.bias, (len(CLASSES),)),
+        ):
             if array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"{name} of model {self.name} is not a finite array of shape {shape}: train it again")
+                raise ValueError(f"model {self.name}: an array of shape {array.shape} is not a finite one of {shape}")
         if not (self.scale > 0.0).all() or not self.temperature > 0.0 or not math.isfinite(self.offset):
-            raise ValueError(f"model {self.name} has a scale or temperature that is not above 0: train it again")
+            raise ValueError(f"model {self.name}: a scale or temperature is not above 0")
 
     def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:
         """The evidence of the impulse that begins at sample ``onset``; flagged where it is unlike all training."""
@@ -100,8 +110,9 @@ class LogisticModel:
     def judge_features(self, vector: NDArray[np.float64]) -> Judgement:
         """The evidence of a vector of `acoustic.features.features`."""
         z = (vector - self.mean) / self.scale
-        # Summed by numpy, not by BLAS: the same bits on every machine and for any number of threads.
-        logits = (np.clip(z, -Z_LIMIT, Z_LIMIT)[:, np.newaxis] * self.weights).sum(axis=0) + self.bias
+        # Summed by numpy, not by BLAS: the same bits for any number of threads.
+        inside = np.tanh((np.clip(z, -Z_LIMIT, Z_LIMIT)[:, np.newaxis] * self.hidden).sum(axis=0) + self.hidden_bias)
+        logits = (inside[:, np.newaxis] * self.weights).sum(axis=0) + self.bias
         llr = log_odds(logits) / self.temperature + self.offset
         llr = min(max(llr, -LLR_BOUND), LLR_BOUND)
         others = np.exp((logits[1:] - logits[1:].max()) / self.temperature)
@@ -115,7 +126,7 @@ def log_odds(logits: NDArray[np.float64]) -> float:
     return float(logits[0]) - top - math.log(float(np.exp(logits[1:] - top).sum()))
 
 
-def load(path: Path) -> LogisticModel:
+def load(path: Path) -> Perceptron:
     """Read a model written by fixtures/builders/classifier.py.
 
     Raises
@@ -133,23 +144,23 @@ def load(path: Path) -> LogisticModel:
     return model
 
 
-def _read(path: Path) -> tuple[LogisticModel, NDArray[np.float64], float]:
+def _read(path: Path) -> tuple[Perceptron, NDArray[np.float64], float]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        names = stored["features"].tolist()
-        model = LogisticModel(
+        if stored["features"].tolist() != list(NAMES):
+            raise ValueError("it was trained on other features")
+        model = Perceptron(
             name=str(stored["name"]),
             mean=stored["mean"],
             scale=stored["scale"],
+            hidden=stored["hidden"],
+            hidden_bias=stored["hidden_bias"],
             weights=stored["weights"],
             bias=stored["bias"],
             temperature=float(stored["temperature"]),
             offset=float(stored["offset"]),
             familiar=float(stored["familiar"]),
         )
-        vector, expected = stored["test_vector"], float(stored["test_llr"])
-    if names != list(NAMES):
-        raise ValueError("it was trained on other features")
-    return model, vector, expected
+        return model, stored["test_vector"], float(stored["test_llr"])
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -153,8 +153,9 @@ def shock_wave(
     rise_s = 6.8e-8 / c * p0 / peak_pa
     spectrum = n_wave(peak_pa, length_s)
 
-    def risen(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        return spectrum(s) * np.sinc(s.imag * rise_s / (2.0 * math.pi))
+    def risen(s: NDArray[Any]) -> NDArray[Any]:
+        risen: NDArray[Any] = spectrum(s) * np.sinc(s.imag * rise_s / (2.0 * math.pi))
+        return risen
 
     sound = _sampled(rate_hz, 4.0 * length_s, risen)
     return Sound(sound.pressure_pa, rate_hz, reference_m=miss_distance_m)
@@ -219,7 +220,7 @@ def backfire(
 
     Notes
     -----
-    A model made to be plausible (rise of 0.5 ms, pulse of 4 ms), not fitted to recordings: none with a licence is known.
+    A model made to be plausible (rise of 0.5 ms, pulse of 4 ms), not fitted: no licensed recordings are known.
     """
     parts: list[Spectrum] = [soft_pulse(1.0, 0.0005, 0.004)]
     for k in range(1, 10, 2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PASS_BAND: Final = 0.6  # of the Nyquist frequency: up to here nothing is taken away
 
-Spectrum: TypeAlias = "Callable[[NDArray[np.complex128]], NDArray[np.complex128]]"
+Spectrum: TypeAlias = "Callable[[NDArray[Any]], NDArray[Any]]"
 """The Laplace transform of a pressure, on the axis s = 2 pi i f: complex (n,) to Pa s (n,).
 
 Sampling a spectrum up to the Nyquist frequency, and nothing beyond, is what keeps a front of zero rise time free of
@@ -27,18 +27,23 @@ def friedlander(peak_pa: float, positive_phase_s: float) -> Spectrum:
     """P (1 - t/T) exp(-t/T) from t = 0 on: a front of zero rise time, above the air's pressure until T."""
     if not positive_phase_s > 0.0:
         raise ValueError(f"positive_phase_s is {positive_phase_s}: expected above 0")
-    return lambda s: peak_pa * s / np.square(s + 1.0 / positive_phase_s)
+
+    def spectrum(s: NDArray[Any]) -> NDArray[Any]:
+        wave: NDArray[Any] = peak_pa * s / np.square(s + 1.0 / positive_phase_s)
+        return wave
+
+    return spectrum
 
 
 def n_wave(peak_pa: float, length_s: float) -> Spectrum:
     """From +peak to -peak along a straight line, over the time ``length_s``."""
 
-    def spectrum(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    def spectrum(s: NDArray[Any]) -> NDArray[Any]:
         half = s.imag * length_s / 2.0
         safe = np.where(half == 0.0, 1.0, half)
         odd = np.where(half == 0.0, 0.0, (np.sin(safe) - safe * np.cos(safe)) / safe**2)
-        centred: NDArray[np.complex128] = peak_pa * length_s * 1j * odd
-        return centred * np.exp(-1j * half)
+        wave: NDArray[Any] = peak_pa * length_s * 1j * odd * np.exp(-1j * half)
+        return wave
 
     return spectrum
 
@@ -72,7 +77,7 @@ def scaled(gain: float, spectrum: Spectrum) -> Spectrum:
 def total(parts: Sequence[Spectrum]) -> Spectrum:
     """All of them at once."""
 
-    def spectrum(s: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    def spectrum(s: NDArray[Any]) -> NDArray[Any]:
         result = np.zeros_like(s)
         for part in parts:
             result += part(s)
@@ -90,11 +95,12 @@ def sampled(rate_hz: int, duration_s: float, lead_s: float, spectrum: Spectrum) 
     return np.fft.irfft(limited, count) * rate_hz
 
 
-def band_limit(frequency_hz: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:
+def band_limit(frequency_hz: NDArray[Any], rate_hz: int) -> NDArray[Any]:
     """Gain of an ideal converter: 1 up to `PASS_BAND` of the Nyquist frequency, from there a cosine down to 0.
 
     Linear in phase, as converters of today are: a step keeps the place of its half height, and rings over two samples
     before and after by 4 % of its height.
     """
-    above = (frequency_hz * 2.0 / rate_hz - PASS_BAND) / (1.0 - PASS_BAND)
-    return np.square(np.cos(0.5 * math.pi * np.clip(above, 0.0, 1.0)))
+    above: NDArray[Any] = (frequency_hz * 2.0 / rate_hz - PASS_BAND) / (1.0 - PASS_BAND)
+    gain: NDArray[Any] = np.square(np.cos(0.5 * math.pi * np.clip(above, 0.0, 1.0)))
+    return gain

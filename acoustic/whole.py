@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from acoustic.classifier import Judgement, built_in
-from acoustic.onset import POST_S, PRE_S, Gate, find_arrival
+from acoustic.detection import probabilities_from_llr
+from acoustic.onset import ECHO_MEMORY_S, POST_S, PRE_S, Gate, find_arrival
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,9 @@ PAD_S: Final = 0.5
 QUIET_S: Final = 0.05
 DITHER_DB: Final = -66.0  # under the file's peak: breaks digital silence, hides nothing that could be heard
 LOWEST_DITHER: Final = 1e-6  # of full scale
+NO_IMPULSE_LLR: Final = -2.0
+"""Of recordings of gunshots 2 % have nothing that fires, of other sounds 23 %, each source with the same say."""
+ECHO_RATIO: Final = 2.0  # 6 dB: of live-fire impulses that far below another, 1 in 250 was a shot of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Event:
 class Whole:
     """A recording's impulses in order, and the event that speaks for all of it.
 
-    ``strongest`` is the one with the greatest log-likelihood ratio; without any, the recording's loudest moment.
+    What follows an impulse within a second and is 6 dB below it is taken for its echo and not listed. ``strongest`` is
+    the event with the greatest log-likelihood ratio; without any, the recording's loudest moment.
     """
 
     events: tuple[Event, ...]
@@ -58,7 +63,8 @@ def judge_whole(samples: NDArray[np.float32], rate_hz: int, classifier: Classifi
 
     Half a second is put before and after it, so that a gate can warm up: the quietest 50 ms of the recording, there
     and back again, over and over. All of it gets white noise 66 dB under the peak, so that the silence between
-    edited sounds does not make a gate deaf. An impulse that the recording cuts off is judged on what there is.
+    edited sounds does not make a gate deaf. An impulse that the recording cuts off is judged on what there is. Where
+    nothing fires, the loudest moment is judged, and `NO_IMPULSE_LLR` added.
 
     Parameters
     ----------
@@ -83,13 +89,35 @@ def judge_whole(samples: NDArray[np.float32], rate_hz: int, classifier: Classifi
         start, arrival = _arrival(padded, filtered, trigger, rate_hz)
         if pad <= start + round(arrival.index) < pad + samples.size:
             arrivals.append((start, arrival))
+    arrivals = _direct(arrivals, rate_hz)
     model = classifier or built_in()
     events = tuple(_event(padded, pad, start, arrival, rate_hz, model) for start, arrival in arrivals)
     if events:
         return Whole(events, max(events, key=lambda event: event.judgement.llr))
     loudest = pad + int(np.argmax(np.abs(filtered[pad : pad + samples.size])))
     start, arrival = _arrival(padded, filtered, loudest, rate_hz)
-    return Whole((), _event(padded, pad, start, arrival, rate_hz, model))
+    return Whole((), _no_impulse(_event(padded, pad, start, arrival, rate_hz, model)))
+
+
+def _no_impulse(event: Event) -> Event:
+    """The loudest moment of a recording in which nothing fired, which is evidence by itself."""
+    llr = event.judgement.llr + NO_IMPULSE_LLR
+    probabilities = probabilities_from_llr(llr, event.judgement.probabilities[1:])
+    return replace(event, judgement=replace(event.judgement, llr=llr, probabilities=probabilities))
+
+
+def _direct(arrivals: list[tuple[int, Arrival]], rate_hz: int) -> list[tuple[int, Arrival]]:
+    """The arrivals that are no echoes: none much louder came within the second before."""
+    direct = []
+    for place, (start, arrival) in enumerate(arrivals):
+        at = start + arrival.index
+        louder = (
+            earlier.peak > arrival.peak * ECHO_RATIO and at - begin - earlier.index < ECHO_MEMORY_S * rate_hz
+            for begin, earlier in arrivals[:place]
+        )
+        if not any(louder):
+            direct.append((start, arrival))
+    return direct
 
 
 def _padded(samples: NDArray[np.float32], rate_hz: int) -> tuple[NDArray[np.float32], int]:

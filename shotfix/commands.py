@@ -25,8 +25,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what went wrong outside the program into a line and a code."""
-        from localization.study.table import SceneError  # noqa: PLC0415
-        from shotfix.results import OutputError, UnavailableError  # noqa: PLC0415
+        from localization.study.table import SceneError
+        from shotfix.results import OutputError, UnavailableError
 
         try:
             return super().invoke(ctx)
@@ -38,6 +38,9 @@ class Commands(click.Group):
         except UnavailableError as error:
             complain(one_line(error))
             ctx.exit(UNAVAILABLE)
+        except KeyboardInterrupt:
+            complain("interrupted; nothing was written")
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             raise  # click ends quietly when nobody reads any more
         except OSError as error:
@@ -58,7 +61,7 @@ def complain(message: str) -> None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="shotfix", message="shotfix %(version)s")
 def main() -> None:
-    r"""Acoustic gunshot detection and localization: from recordings to alerts with honest ellipses.
+    """Acoustic gunshot detection and localization: from recordings to alerts with honest ellipses.
 
     \b
     Example:
@@ -80,7 +83,7 @@ SCENES = click.argument("scenes", nargs=-1, required=True, type=SOMEWHERE, metav
 @PLOT
 @JSON
 def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json: bool) -> None:
-    r"""Play scene folders from their audio through the whole engine.
+    """Play scene folders from their audio through the whole engine.
 
     Several scenes write into DIR/<folder name> each.
 
@@ -98,7 +101,7 @@ def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json
 @PLOT
 @JSON
 def locate(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json: bool) -> None:
-    r"""Place the shots of scene folders from their pulses.csv.
+    """Place the shots of scene folders from their pulses.csv.
 
     \b
     Example:
@@ -108,8 +111,8 @@ def locate(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json
 
 
 def _run_scenes(scenes: tuple[Path, ...], out: Path, *, audio: bool, force: bool, plot: bool, as_json: bool) -> None:
-    from localization.study.table import SceneError  # noqa: PLC0415
-    from shotfix.results import check_free  # noqa: PLC0415
+    from localization.study.table import SceneError
+    from shotfix.results import check_free
 
     targets = _targets(scenes, out)
     for folder in targets.values():
@@ -140,12 +143,12 @@ def _targets(scenes: tuple[Path, ...], out: Path) -> dict[Path, Path]:
 
 
 def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool) -> dict[str, Any]:
-    from localization.study.scene_reading import read_scene  # noqa: PLC0415
+    from localization.study.scene_reading import read_scene
     from shotfix import (
         playback,
         results,
     )
-    from shotfix.progress import progress  # noqa: PLC0415
+    from shotfix.progress import progress
 
     scene = read_scene(path, audio=audio)
     for warning in scene.warnings:
@@ -158,7 +161,7 @@ def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool
     with results.complete(folder) as work:
         results.write_run(run, work)
         if plot:
-            from shotfix.picture import draw_map  # noqa: PLC0415  (matplotlib takes a second to load)
+            from shotfix.picture import draw_map
 
             draw_map(run, work / "map.png")
     summary = results.summary(run)
@@ -179,7 +182,7 @@ def _told(summary: dict[str, Any], folder: Path) -> str:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=SOMEWHERE, metavar="FILE...")
 def classify(files: tuple[Path, ...]) -> None:
-    r"""Judge sound files: one JSON line for each, in order.
+    """Judge sound files: one JSON line for each, in order.
 
     A file's values are those of its strongest event; one without an event is judged by its loudest moment.
 
@@ -187,7 +190,7 @@ def classify(files: tuple[Path, ...]) -> None:
     Example:
         shotfix classify shot.wav street.flac
     """
-    from shotfix.classify import judge_file  # noqa: PLC0415
+    from shotfix.classify import judge_file
 
     failed = False
     for file in files:
@@ -214,7 +217,7 @@ def score(
     folder: Path, scenes: tuple[Path, ...], within_m: float, least_found: float | None, most_median_m: float | None,
     least_held: float | None, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Compare the results in DIR with the truth of the scenes they came from.
+    """Compare the results in DIR with the truth of the scenes they came from.
 
     Intervals count shots from one place as one observation. For several scenes DIR holds a folder for each.
 
@@ -222,7 +225,7 @@ def score(
     Example:
         shotfix score build/night fixtures/scenes/demo-night --least-found 0.9
     """
-    from shotfix.scoring import judged, score_runs, told  # noqa: PLC0415
+    from shotfix.scoring import judged, score_runs, told
 
     figures = score_runs(folder, scenes, within_m)
     broken = judged(figures["all"], least_found=least_found, most_median_m=most_median_m, least_held=least_held)
@@ -239,13 +242,13 @@ def score(
 @FORCE
 @JSON
 def simulate(spec: Path, out: Path, force: bool, as_json: bool) -> None:
-    r"""Make a scene from physics: sources, air, street, sensors.
+    """Make a scene from physics: sources, air, street, sensors.
 
     \b
     Example:
         shotfix simulate fixtures/builders/demo_night.toml --out build/night
     """
-    from shotfix.simulating import simulate_scene  # noqa: PLC0415
+    from shotfix.simulating import simulate_scene
 
     made = simulate_scene(spec, out, force=force)
     click.echo(
@@ -258,13 +261,13 @@ def simulate(spec: Path, out: Path, force: bool, as_json: bool) -> None:
 @OUT
 @FORCE
 def demo(scene: Path, out: Path, force: bool) -> None:
-    r"""Play a scene and deliver its alerts to a receiver process that prints what a dispatcher reads.
+    """Play a scene and deliver its alerts to a receiver process that prints what a dispatcher reads.
 
     \b
     Example:
         shotfix demo fixtures/scenes/demo-night --out build/demo
     """
-    from shotfix.demo import show  # noqa: PLC0415
+    from shotfix.demo import show
 
     show(scene, out, force=force, say=_say)
 

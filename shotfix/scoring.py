@@ -48,7 +48,7 @@ def judged(
         ("share of regions that hold the truth", figures["held_share"], least_held, -1),
     )
     return [
-        f"{what}: {'none' if value is None else f'{value:.3f}'}, {'at least' if sign < 0 else 'at most'} {bound:g} asked"
+        f"{what}: {'none' if value is None else format(value, '.3f')}, {'at least' if sign < 0 else 'at most'} {bound:g}"
         for what, value, bound, sign in bounds
         if bound is not None and (value is None or sign * (value - bound) > 0.0)
     ]

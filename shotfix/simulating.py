@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from localization.study.simulate import read_spec, write_simulation
-
 from localization.study.scene_reading import read_scene
+from localization.study.simulate import read_spec, write_simulation
 from shotfix.progress import progress
 from shotfix.results import check_free
 

@@ -85,7 +85,10 @@ def simulate(spec: Spec) -> Simulation:
         When the specification's places or gaps make no scene.
     """
     network = Network(tuple(_site(spec, sensor) for sensor in spec.sensors))
-    frame = Frame.of(network, geodetic(spec.origin) if spec.origin else None)
+    try:
+        frame = Frame.of(network, geodetic(spec.origin) if spec.origin else None)
+    except ValueError as error:
+        raise SceneError(f"origin: {error}") from None
     world = world_of(spec, frame)
     up_m, sigma_m = _source(spec, frame, network)
     scene = Scene(

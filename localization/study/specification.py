@@ -241,6 +241,10 @@ class Spec:
                 f"duration_s {self.duration_s:g} at {self.converter.rate_hz} Hz is over {MOST_SAMPLES:,} samples a "
                 "sensor: make several scenes"
             )
+        if self.source_up is not None and not abs(self.source_up) <= 20_000.0:
+            raise ValueError(f"source height is {self.source_up}: expected metres")
+        if self.source_sigma_m is not None and not 0.0 <= self.source_sigma_m <= 10_000.0:
+            raise ValueError(f"source sigma_m is {self.source_sigma_m}: expected 0 to 10000")
         self._check_names()
 
     def _check_names(self) -> None:

@@ -39,6 +39,14 @@ def test_a_recording_without_an_impulse_has_no_event_but_a_score(samples):
     assert 0.0 <= whole.strongest.onset_s <= len(samples) / 8_000
 
 
+def test_echoes_are_not_listed_and_further_rounds_are():
+    rate_hz = 12_000
+    samples = with_bangs(noise(3 * rate_hz, 0.0005), rate_hz, [6_000, 12_000])
+    samples = with_bangs(samples, rate_hz, [8_000, 14_000], 0.05)
+    events = judge_whole(samples, rate_hz).events
+    assert [round(event.onset_s * rate_hz, -1) for event in events] == [6_000, 12_000]
+
+
 @given(
     n=st.integers(1, 12_000),
     seed=st.integers(0, 10**6),

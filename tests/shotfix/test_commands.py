@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
+import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pytest
 import soundfile as sf
 from click.testing import CliRunner
 
+import shotfix
+from localization.study.scene_reading import read_scene
 from localization.study.scene_writing import write_scene
 from shotfix.commands import main
 from shotfix.results import FILES
@@ -142,7 +145,7 @@ def test_score(pulses, tmp_path):
     assert "found       2 of 2" in run("score", tmp_path / "out", pulses)[1]
     code, _, complaint = run("score", tmp_path / "out", pulses, "--most-median", "0.0001")
     assert code == 1
-    assert "at most 0.0001 asked" in complaint
+    assert "at most 0.0001" in complaint
 
 
 def test_classify(tmp_path):
@@ -181,7 +184,7 @@ def test_folders_are_not_overwritten_unasked(pulses, tmp_path):
 
 def test_several_scenes(pulses, tmp_path):
     other = tmp_path / "garden"
-    os.system(f"cp -r {pulses} {other}")
+    shutil.copytree(pulses, other)
     bad = tmp_path / "bad"
     bad.mkdir()
     code, _, complaint = run("locate", pulses, bad, other, "--out", tmp_path / "out")
@@ -202,7 +205,7 @@ def test_usage(arguments):
 def test_help_has_an_example(command):
     code, said, _ = run(command, "--help")
     assert code == 0
-    assert f"Example:\n      shotfix {command} " in said
+    assert re.search(rf"Example:\n\s+shotfix {command} ", said)
 
 
 def test_bad_data_is_one_line(tmp_path):
@@ -319,8 +322,6 @@ def test_a_folder_that_cannot_be_made(pulses, tmp_path):
 
 
 def test_written_scenes_are_read_again(pulses, tmp_path):
-    from localization.study.scene_reading import read_scene
-
     scene = read_scene(pulses)
     write_scene(scene, tmp_path / "copy")
     assert read_scene(tmp_path / "copy").pulses == scene.pulses
@@ -364,8 +365,6 @@ def test_nothing_needs_portaudio():
 
 
 def test_researchers_import(pulses):
-    import shotfix
-
     result = shotfix.locate(shotfix.read_scene(pulses))
     assert len(result.fixes) == 2
     assert result.to_geojson()["type"] == "FeatureCollection"
