@@ -195,6 +195,12 @@ class Locator:
             [any(start <= at_ns < end for start, end in self._spans.get(site.sensor_id, ())) for site in self._sites]
         )
 
+    def _floors(self) -> NDArray[np.float64]:
+        """The noise of each sensor as it last told, dB SPL; NaN where it did not."""
+        beats = (self._last_beat.get(site.sensor_id) for site in self._sites)
+        levels = (None if beat is None else beat.noise_floor_db_spl for beat in beats)
+        return np.array([math.nan if level is None else level for level in levels])
+
     # deciding
 
     def _first_ns(self) -> int:
@@ -212,13 +218,12 @@ class Locator:
             return list(self._report_lonely(ripe_ns - self._horizon_ns))
         window = self._window(now_ns)
         ripe_s = seconds_between(window.zero_ns, ripe_ns)
-        listening = self._listening(window.zero_ns)
         shots: list[Fix | Unfixed] = []
         claimed: set[str] = set()
-        for explanation in self._explanations(window, listening):
+        for explanation in self._explanations(window):
             picks = explanation.candidate.picks
             if np.min(window.times[picks]) < ripe_s:
-                shots.append(self._place(window, explanation, listening))
+                shots.append(self._place(window, explanation))
                 claimed.update(window.detections[k].pulse_id for k in picks)
         shots += self._forget(ripe_ns, claimed)
         self._placed = [p for p in self._placed if p.zero_ns > now_ns - round(LATENESS_S * SECOND)]
@@ -234,9 +239,9 @@ class Locator:
             del onsets[: bisect.bisect_left(onsets, now_ns - round(RATE_WINDOW_S * SECOND))]
             heard = bisect.bisect_left(onsets, now_ns)
             rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
-        return lay_out(by_sensor, rates, zero_ns, self.solver.street)
+        return lay_out(by_sensor, rates, zero_ns, self.solver.street, self._listening(zero_ns), self._floors())
 
-    def _explanations(self, window: Window, listening: NDArray[np.bool_]) -> Iterator[_Explanation]:
+    def _explanations(self, window: Window) -> Iterator[_Explanation]:
         """Bangs of the window: further rounds of places that have just fired, then new places, best first."""
         for placed in self._placed:
             expect_echoes(window, placed.arrivals + seconds_between(window.zero_ns, placed.zero_ns))
@@ -246,7 +251,7 @@ class Locator:
         while True:
             if found is None:
                 seeds = np.flatnonzero(window.free)
-                found, untried = self._search.candidates(window, seeds, listening)
+                found, untried = self._search.candidates(window, seeds)
                 self.counts["untried-triples"] += untried
             if not found:
                 return
@@ -257,7 +262,7 @@ class Locator:
             self._claim(window, best)
             yield _Explanation(best, rivals, pattern)
             yield from self._fellows(window, pattern, window.zero_ns)
-            found = self._remaining(window, found, listening)
+            found = self._remaining(window, found)
 
     def _fellows(self, window: Window, pattern: Pattern, zero_ns: int) -> Iterator[_Explanation]:
         """Further rounds of a place, in this window."""
@@ -282,9 +287,7 @@ class Locator:
         arrivals[window.owner[candidate.picks]] = window.times[candidate.picks]
         return arrivals
 
-    def _remaining(
-        self, window: Window, found: list[Candidate], listening: NDArray[np.bool_]
-    ) -> list[Candidate] | None:
+    def _remaining(self, window: Window, found: list[Candidate]) -> list[Candidate]:
         """The candidates that none of the claimed picks touches; those that lose picks are explained anew."""
         result = []
         for candidate in found:
@@ -295,14 +298,14 @@ class Locator:
             if len(free) < 3:
                 continue
             first = int(window.owner[free[np.argmin(window.times[free])]])
-            again = self._search.refined(window, candidate.p, first, listening)
+            again = self._search.refined(window, candidate.p, first)
             if again is not None and again.score > LEAST_ODDS:
                 result.append(again)
         return sorted(result, key=lambda c: -c.score)
 
     # results
 
-    def _place(self, window: Window, explanation: _Explanation, listening: NDArray[np.bool_]) -> Fix | Unfixed:
+    def _place(self, window: Window, explanation: _Explanation) -> Fix | Unfixed:
         """Fix an explanation, and remember it for what comes after."""
         candidate = explanation.candidate
         detections = tuple(window.detections[k] for k in candidate.picks)
@@ -311,7 +314,7 @@ class Locator:
         silent = tuple(
             site.sensor_id
             for k, site in enumerate(self._sites)
-            if listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
+            if window.listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
         )
         association = Association(detections, silent, candidate.score)
         before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)

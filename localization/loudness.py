@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Level at distance d of 1,391 near-line-of-sight gunshot arrivals, Pittsburgh 2018, a Tobit fit that respects the 93 dB
-# ceiling of those sensors: 147.5 - 24.2 log10(d / m), with 9.5 dB about it.
+# ceiling of those sensors: 147.5 - 24.2 log10(d / m), with 9.5 dB about it, handguns in the open.
 LEVEL_AT_1_M_DB: Final = 147.5
 DECAY_DB: Final = 24.2
-SCATTER_DB: Final = 7.5  # of one path; with the source's own it makes up the 9.5
-SOURCE_DB: Final = 8.0  # of the source: calibre, suppressor, firework, direction
+SCATTER_DB: Final = 7.5  # of one path: most of those 9.5, the rest is the guns'
+SOURCE_DB: Final = 12.0  # of any source: calibre, suppressor, firework, direction, a wall in front of it
 CHANCE_DB: Final = (80.0, 12.0)  # mean and sigma of the level of any pick
 SHORTEST_M: Final = 10.0
+AUDIBLE_DB: Final = 18.0  # above a sensor's noise: peak level from where on impulses are surely picked
 
 
 def loudness_odds(
@@ -44,13 +45,53 @@ def loudness_odds(
     count = int(np.sum(known))
     if count < 2:
         return 0.0
-    levels, ceiling = levels_db[known], censored[known]
-    expected = LEVEL_AT_1_M_DB - DECAY_DB * np.log10(np.maximum(distances_m[known], SHORTEST_M))
-    levels = np.where(ceiling, np.maximum(levels, expected), levels)
+    expected = expected_level(distances_m[known])
+    levels = np.where(censored[known], np.maximum(levels_db[known], expected), levels_db[known])
     excess = levels - expected
-    source = float(np.sum(excess)) * SOURCE_DB**2 / (SCATTER_DB**2 + count * SOURCE_DB**2)
+    source = _source(excess)
     misfit = float(np.sum((excess - source) ** 2)) / SCATTER_DB**2 + (source / SOURCE_DB) ** 2
     chance = (levels - CHANCE_DB[0]) / CHANCE_DB[1]
     log_scale = count * math.log(CHANCE_DB[1] / SCATTER_DB) - 0.5 * math.log1p(count * (SOURCE_DB / SCATTER_DB) ** 2)
     odds = 0.5 * (float(chance @ chance) - misfit) + log_scale
     return max(-3.0 * count, min(1.0, odds))
+
+
+def audible_share(
+    levels_db: NDArray[np.float64],
+    censored: NDArray[np.bool_],
+    distances_m: NDArray[np.float64],
+    silent_m: NDArray[np.float64],
+    floors_db: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Probability that a bang with these levels at its hearers rises above the noise of each silent sensor.
+
+    Parameters
+    ----------
+    levels_db, censored, distances_m : (n,)
+        As for `loudness_odds`.
+    silent_m, floors_db : (k,) float64
+        Distance of each silent sensor, m, and its noise, dB SPL; NaN where unknown.
+
+    Returns
+    -------
+    (k,) float64
+        1 where nothing is known: silence then counts in full.
+    """
+    known = ~np.isnan(levels_db)
+    if not np.any(known):
+        return np.ones(len(silent_m))
+    expected = expected_level(distances_m[known])
+    levels = np.where(censored[known], np.maximum(levels_db[known], expected), levels_db[known])
+    margin = expected_level(silent_m) + _source(levels - expected) - floors_db - AUDIBLE_DB
+    share = np.array([0.5 * math.erfc(-value / (SCATTER_DB * math.sqrt(2.0))) for value in margin])
+    return np.where(np.isnan(floors_db), 1.0, share)
+
+
+def expected_level(distances_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Peak level of a gunshot at these distances (m), dB re 20 uPa."""
+    return LEVEL_AT_1_M_DB - DECAY_DB * np.log10(np.maximum(distances_m, SHORTEST_M))
+
+
+def _source(excess_db: NDArray[np.float64]) -> float:
+    """How much louder than a usual gunshot the source was, dB: the mean of the excess, drawn towards nought."""
+    return float(np.sum(excess_db)) * SOURCE_DB**2 / (SCATTER_DB**2 + len(excess_db) * SOURCE_DB**2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from localization.kernels import DISCHARGE, NONE, candidates, refine, repeats, support, travel_time
-from localization.loudness import loudness_odds
+from localization.loudness import audible_share, loudness_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +22,7 @@ AUDIENCE: Final = 64  # sensors asked about a bang: the nearest to the one that 
 SURVIVORS: Final = 8  # candidates kept for each first pick
 REFINED: Final = 60  # candidates refined in a window
 TRIPLES: Final = 200_000  # tried in a window before it counts as overloaded
-LEAST_ODDS: Final = 5.0  # log odds from which picks are believed to be one bang
-LEAST_REPEAT_ODDS: Final = 2.0  # the same of a further round
+LEAST_ODDS: Final = 2.0  # log odds from which picks are believed to be one bang
 REPEAT_SIGMA_S: Final = 0.003  # the same path twice: noise of two picks, and the shooter's step
 SAME_LEVEL_DB: Final = (0.0, 3.0)  # a further round: mean and sigma of its level beside the first one's
 OTHER_LEVEL_DB: Final = (-8.0, 8.0)  # an echo, or chance
@@ -83,13 +82,11 @@ class Search:
         self.log_rate = math.log(self.street.bangs_per_s_m2)
         self.log_repeat = math.log(self.street.repeats_per_s * REPEAT_SIGMA_S * math.sqrt(2.0 * math.pi))
 
-    def candidates(
-        self, window: Window, seeds: NDArray[np.int64], listening: NDArray[np.bool_]
-    ) -> tuple[list[Candidate], int]:
+    def candidates(self, window: Window, seeds: NDArray[np.int64]) -> tuple[list[Candidate], int]:
         """Explanations whose first pick is one of ``seeds``, best first; and how many triples were left untried."""
         found = np.empty((len(seeds), SURVIVORS, 4))
         counts, untried = candidates(
-            seeds, self.near, self.around, self.sensors, listening, window.first, window.owner, window.times,
+            seeds, self.near, self.around, self.sensors, window.listening, window.first, window.owner, window.times,
             window.free, window.gains, window.outlier, self.sigmas, self.prior, self.prior_sigma[[3, 4]], self.late,
             self.hearing, self.street.farthest_m, found, TRIPLES,
         )  # fmt: skip
@@ -99,20 +96,18 @@ class Search:
         for row, owner in rough[:REFINED]:
             p = self.prior.copy()
             p[0], p[1], p[DISCHARGE] = row[:3]
-            candidate = self.refined(window, p, int(owner), listening)
+            candidate = self.refined(window, p, int(owner))
             if candidate is not None and candidate.score > LEAST_ODDS:
                 refined.append(candidate)
         return _distinct(refined), int(untried)
 
-    def refined(
-        self, window: Window, p: NDArray[np.float64], heard_first: int, listening: NDArray[np.bool_]
-    ) -> Candidate | None:
+    def refined(self, window: Window, p: NDArray[np.float64], heard_first: int) -> Candidate | None:
         """The explanation near parameters ``p``, or None where fewer than three sensors agree."""
         around, p = self.around[heard_first], p.copy()
         members = np.empty(len(around), dtype=np.int64)
         fixed = (
             self.sensors,
-            listening,
+            window.listening,
             window.first,
             window.times,
             window.free,
@@ -125,8 +120,19 @@ class Search:
         if score < -1e299:
             return None
         picks = np.sort(members[members != NONE])
-        distances = np.linalg.norm(self.sensors[window.owner[picks]] - p[:3], axis=1)
-        return Candidate(p, picks, score + loudness_odds(window.pressures[picks], window.censored[picks], distances))
+        silent = around[(members == NONE) & window.listening[around]]
+        return Candidate(p, picks, score + self._loudness(window, p, picks, silent))
+
+    def _loudness(
+        self, window: Window, p: NDArray[np.float64], picks: NDArray[np.int64], silent: NDArray[np.int64]
+    ) -> float:
+        """What the levels add to a score: they fall with distance, and a quiet bang need not be heard by all."""
+        near, far = (np.linalg.norm(self.sensors[s] - p[:3], axis=1) for s in (window.owner[picks], silent))
+        levels, censored = window.pressures[picks], window.censored[picks]
+        odds = loudness_odds(levels, censored, near)
+        audible = audible_share(levels, censored, near, far, window.floors[silent])
+        share = self.street.near_share / (1.0 + (far / self.street.half_range_m) ** 3)
+        return odds + float(np.sum(np.log1p(-share * audible) - np.log1p(-share)))
 
     def pattern(self, window: Window, candidate: Candidate) -> Pattern:
         """How the place of this bang sounds, for finding its further rounds."""
@@ -144,7 +150,7 @@ class Search:
         )  # fmt: skip
         chosen: list[tuple[float, float]] = []
         for discharge, score in out[:count]:
-            if score > LEAST_REPEAT_ODDS and all(abs(discharge - other) > CLOSEST_ROUNDS_S for other, _ in chosen):
+            if score > LEAST_ODDS and all(abs(discharge - other) > CLOSEST_ROUNDS_S for other, _ in chosen):
                 chosen.append((float(discharge), float(score)))
         return chosen
 

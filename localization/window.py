@@ -37,7 +37,7 @@ class Window:
     `first[s]` to `first[s + 1]` are those of sensor s; `times` count in seconds from `zero_ns`. `gains` is minus the
     logarithm of how often a pick like this comes by chance, per second. `levels` in dB are of any one reference a
     sensor, `pressures` in dB SPL or NaN, `censored` where the true one is higher. `free` are the picks that no bang has
-    claimed.
+    claimed. For each sensor, `listening` says whether it is known to have listened, `floors` its noise, dB SPL or NaN.
     """
 
     zero_ns: int
@@ -50,11 +50,19 @@ class Window:
     levels: NDArray[np.float64]
     pressures: NDArray[np.float64]
     censored: NDArray[np.bool_]
-    sigmas: NDArray[np.float64]
     free: NDArray[np.bool_]
+    listening: NDArray[np.bool_]
+    floors: NDArray[np.float64]
 
 
-def lay_out(by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], zero_ns: int, street: Street) -> Window:
+def lay_out(
+    by_sensor: Sequence[Sequence[Detection]],
+    rates: Sequence[float],
+    zero_ns: int,
+    street: Street,
+    listening: NDArray[np.bool_],
+    floors: NDArray[np.float64],
+) -> Window:
     """Lay out picks for the kernels.
 
     Parameters
@@ -67,6 +75,8 @@ def lay_out(by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], ze
         The zero of the times.
     street : Street
         For the share of arrivals that are not direct.
+    listening, floors : (S,) bool, float64
+        As in `Window`.
     """
     detections = tuple(detection for picks in by_sensor for detection in picks)
     counts = np.array([len(picks) for picks in by_sensor], dtype=np.int64)
@@ -88,8 +98,9 @@ def lay_out(by_sensor: Sequence[Sequence[Detection]], rates: Sequence[float], ze
         levels=levels,
         pressures=np.array([_known(d.pick.level_db_spl) for d in detections], dtype=np.float64),
         censored=np.array([d.pick.censored for d in detections], dtype=np.bool_),
-        sigmas=np.array([d.pick.sigma_s for d in detections], dtype=np.float64),
         free=np.ones(len(detections), dtype=np.bool_),
+        listening=listening,
+        floors=floors,
     )
 
 

@@ -38,7 +38,7 @@ def draw_map(run: Run, path: Path) -> None:
     sensors = run.scene.frame.local([site.position for site in run.scene.network.sites])
     _draw_sensors(run, axes, sensors)
     outside = sum(_draw_shot(axes, fix, sensors) for fix in run.fixes)
-    _draw_truth(run, axes)
+    _draw_truth(run, axes, sensors)
     _dress(run, axes, sensors, outside)
     with mpl.rc_context({"svg.hashsalt": "shotfix"}):
         figure.savefig(path, metadata={"Software": None})
@@ -89,9 +89,11 @@ def _near(mode: Mode, sensors: np.ndarray) -> bool:
     return float(np.min(np.hypot(sensors[:, 0] - mode.place.east_m, sensors[:, 1] - mode.place.north_m))) < FARTHEST_M
 
 
-def _draw_truth(run: Run, axes: Any) -> None:
+def _draw_truth(run: Run, axes: Any, sensors: np.ndarray) -> None:
     if run.scene.truth:
         truth = run.scene.frame.local([bang.place for bang in run.scene.truth])
+        distances = np.hypot(truth[:, None, 0] - sensors[:, 0], truth[:, None, 1] - sensors[:, 1])
+        truth = truth[np.min(distances, axis=1) < FARTHEST_M]
         axes.plot(truth[:, 0], truth[:, 1], "+", color="black", markersize=14, label="truth", zorder=5)
 
 

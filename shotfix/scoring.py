@@ -43,14 +43,14 @@ def judged(
 ) -> list[str]:
     """Which of the stated bounds are broken, each as a line."""
     bounds = (
-        ("share of gunshots found", figures["found_share"], least_found, -1),
-        ("median error, m", figures["error_median_m"], most_median_m, 1),
-        ("share of regions that hold the truth", figures["held_share"], least_held, -1),
+        ("share of gunshots found", figures["found_share"], least_found, "at least"),
+        ("median error, m", figures["error_median_m"], most_median_m, "at most"),
+        ("share of regions that hold the truth", figures["held_share"], least_held, "at least"),
     )
     return [
-        f"{what}: {'none' if value is None else format(value, '.3f')}, {'at least' if sign < 0 else 'at most'} {bound:g}"
-        for what, value, bound, sign in bounds
-        if bound is not None and (value is None or sign * (value - bound) > 0.0)
+        f"{what}: {'none' if value is None else format(value, '.3f')}, {which} {bound:g} asked"
+        for what, value, bound, which in bounds
+        if bound is not None and (value is None or (value < bound if which == "at least" else value > bound))
     ]
 
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 # every time, so that it judges the change and not the dice; everybody else rolls them.
 settings.register_profile("people", deadline=None)
 settings.register_profile("machine", deadline=None, derandomize=True)
+settings.register_profile("few", deadline=None, derandomize=True, max_examples=5)
 settings.load_profile("machine" if os.environ.get("CI") == "true" else "people")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -232,3 +232,21 @@ def first_arrival(filtered, trigger, back, forward, fraction, block):
     slope = sign * x[i] - sign * x[i - 1]
     inside = sign * x[i - 1] < level < sign * x[i]
     return i - ((sign * x[i] - level) / slope if inside else 0.0), peak, noise, slope
+
+
+# Sources: textbook waves, one instant at a time.
+
+
+def friedlander_wave(time_s, peak_pa, positive_phase_s):
+    """Friedlander's blast, Pa: nothing before its front."""
+    if time_s < 0.0:
+        return 0.0
+    return peak_pa * (1.0 - time_s / positive_phase_s) * math.exp(-time_s / positive_phase_s)
+
+
+def n_wave_of_bullet(mach, miss_m, diameter_m, length_m, speed, pressure_pa):
+    """Whitham's amplitude (Pa) and length (s) of a bullet's shock wave."""
+    excess = mach * mach - 1.0
+    peak_pa = 0.53 * pressure_pa * excess**0.125 * diameter_m / (miss_m**0.75 * length_m**0.25)
+    lasts_s = 1.82 * diameter_m * mach * miss_m**0.25 / (speed * excess**0.375 * length_m**0.25)
+    return peak_pa, lasts_s

@@ -110,11 +110,11 @@ class Surroundings:
     wander_s_per_km: float = number(0.0005, 0.0, 0.1)
     echoes: float = number(8.0, 0.0, 100.0)
     echo_after_s: float = number(0.06, 0.001, 2.0)
-    echo_loss_db: float = number(9.0, 0.0, 60.0)
+    echo_loss_db: float = number(11.0, 0.0, 60.0)
     echo_sigma_db: float = number(4.0, 0.0, 20.0)
-    early_db: float = number(-12.0, -200.0, 0.0)
+    early_db: float = number(-16.0, -200.0, 0.0)
     early_decay_s: float = number(0.3, 0.05, 10.0)
-    tail_db: float = number(-20.0, -200.0, 0.0)
+    tail_db: float = number(-24.0, -200.0, 0.0)
     tail_decay_s: float = number(1.6, 0.05, 10.0)
 
     def __post_init__(self) -> None:
@@ -256,7 +256,8 @@ class Spec:
         if not known:
             raise ValueError("no [[sensors]]: a scene has one at least")
         for event in self.events:
-            if event.time_s >= self.duration_s:
-                raise ValueError(f"event {event.event_id}: time_s {event.time_s:g} is after the end of the scene")
+            last_s = event.time_s + (event.rounds - 1) * 60.0 / event.rounds_per_min
+            if last_s >= self.duration_s:
+                raise ValueError(f"event {event.event_id}: its last round, at {last_s:g} s, is after the scene's end")
             if event.sensor_id is not None and event.sensor_id not in known:
                 raise ValueError(f"event {event.event_id}: sensor {event.sensor_id} is not among [[sensors]]")
