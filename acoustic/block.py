@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acoustic.instant import check_instant, sample_instant
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LOWEST_RATE_HZ: Final = 8_000
 HIGHEST_RATE_HZ: Final = 192_000

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from acoustic.detection import Detection
+from acoustic.detection import Detection
 
 
 @dataclass(frozen=True, slots=True)

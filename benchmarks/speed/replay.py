@@ -21,12 +21,12 @@ def measure(_data: Path | None) -> str:
     for _ in range(REPEATS):
         whole.append(_seconds(lambda: replay(scene)))
         reading.append(_seconds(lambda: _read(scene)))
-    took = statistics.median(whole)
+    took, limit = statistics.median(whole), statistics.median(reading)
     return (
         f"{len(scene.network.sites)} sensors, {run.audio_s:.0f} s of sound in all, one core.\n\n"
         "| | seconds, median | sensors in real time on one core |\n|---|---|---|\n"
         f"| replay: hearing, judging, locating, alerting | {took:.2f} | {run.audio_s / took:.0f} |\n"
-        f"| reading the files alone | {statistics.median(reading):.2f} | {run.audio_s / statistics.median(reading):.0f} |"
+        f"| reading the files alone | {limit:.2f} | {run.audio_s / limit:.0f} |"
     )
 
 

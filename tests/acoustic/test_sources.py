@@ -24,7 +24,7 @@ MAKERS = {
     "door": lambda rate, level: sources.door(rate, peak_db_spl=level, generator=np.random.default_rng(5)),
     "handling": lambda rate, level: sources.handling(rate, peak_db_spl=level, generator=np.random.default_rng(6)),
     "thunder": lambda rate, level: sources.thunder(
-        rate, peak_db_spl=level, duration_s=3.0, generator=np.random.default_rng(7)
+        rate, peak_db_spl=level, duration_s=2.0, generator=np.random.default_rng(7)
     ),
 }
 
@@ -46,7 +46,7 @@ def test_every_sound_is_as_loud_as_asked_silent_before_its_onset_and_over_at_its
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_sound_is_the_same_at_any_rate_up_to_where_the_slower_one_hears(kind):
     """No aliases: whatever lies beyond the slower rate's band is absent from it, not folded into it."""
-    slow, fast = MAKERS[kind](12_000, 130.0), MAKERS[kind](96_000, 130.0)
+    slow, fast = MAKERS[kind](12_000, 130.0), MAKERS[kind](48_000, 130.0)
     duration_s = 4.0
     spectra = [
         np.fft.rfft(sound.pressure_pa, round(duration_s * sound.rate_hz)) / sound.rate_hz for sound in (slow, fast)
