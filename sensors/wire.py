@@ -19,7 +19,7 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Instant = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+_Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class WireError(ValueError):
