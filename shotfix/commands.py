@@ -143,11 +143,9 @@ def _targets(scenes: tuple[Path, ...], out: Path) -> dict[Path, Path]:
 
 
 def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool) -> dict[str, Any]:
+    from localization.study.folder import complete
     from localization.study.scene_reading import read_scene
-    from shotfix import (
-        playback,
-        results,
-    )
+    from shotfix import playback, results
     from shotfix.progress import progress
 
     scene = read_scene(path, audio=audio)
@@ -158,7 +156,7 @@ def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool
             run = playback.replay(scene, progress=advance)
     else:
         run = playback.locate(scene)
-    with results.complete(folder) as work:
+    with complete(folder, results.FILES) as work:
         results.write_run(run, work)
         if plot:
             from shotfix.picture import draw_map

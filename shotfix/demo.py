@@ -18,6 +18,7 @@ from alerts.couriers.webhook import Secret, Webhook
 from alerts.delivery import Route
 from alerts.record.outbox import Outbox
 from alerts.record.store import Store
+from localization.study.folder import complete
 from localization.study.scene_reading import read_scene
 from shotfix import playback, results
 from shotfix.outbox_pump import Pump
@@ -56,7 +57,7 @@ def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]
     seconds = playback.audio_seconds(scene)
     say(f"{scene.name}: {len(scene.network.sites)} sensors, {seconds / 60.0:.0f} minutes of sound in all")
     say("what the control room's receiver reads:\n")
-    with results.complete(out) as work:
+    with complete(out, results.FILES) as work:
         secret = _new_secret(work / "secret")
         with _receiver(work) as url, Store(work / "record.db") as store, _carrying(store, url, secret) as carrying:
             with progress(f"replay {scene.name}", seconds, "s of audio") as advance:

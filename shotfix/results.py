@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from acoustic.instant import instant_text
 from alerts.alert import encode
 from localization.fix import Fix, Unfixed
+from localization.study.folder import write_table
 from shotfix.versions import versions
 
 if TYPE_CHECKING:
@@ -23,13 +20,13 @@ if TYPE_CHECKING:
     from shotfix.run import Run
 
 FILES: Final = (
+    "summary.json",
     "detections.csv",
     "shots.csv",
     "modes.csv",
     "shots.geojson",
     "pulses_used.csv",
     "alerts.jsonl",
-    "summary.json",
     "map.png",
     "received.jsonl",
     "record.db",
@@ -37,7 +34,7 @@ FILES: Final = (
     "record.db-shm",
     "secret",
 )
-"""Everything a run, or the demo, may leave."""
+"""Everything a run, or the demo, may leave; without the first one a folder holds no run."""
 
 DETECTIONS: Final = (
     "pulse_id", "sensor_id", "time_utc", "time_sigma_s", "p_outlier", "snr_db", "level_db_spl",
@@ -78,41 +75,14 @@ def check_free(folder: Path, *, force: bool) -> None:
         raise OutputError(f"{folder}: not empty; name another folder, or add --force to overwrite a run in it")
 
 
-@contextmanager
-def complete(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes ``folder`` only when everything in it was written."""
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield work
-        work.chmod(0o755)
-        if folder.is_dir() and any(folder.iterdir()):
-            _move_into(work, folder)
-        else:
-            if folder.exists():
-                folder.rmdir()
-            work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _move_into(work: Path, folder: Path) -> None:
-    """Replace an earlier run file by file, and leave everything else in the folder alone."""
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    for path in sorted(work.iterdir()):
-        path.replace(folder / path.name)
-
-
 def write_run(run: Run, folder: Path) -> None:
     """Write everything but the picture into an existing folder."""
-    _table(folder / "detections.csv", *_detections(run.detections))
-    _table(folder / "shots.csv", SHOTS, (_shot(shot, run.incidents) for shot in run.shots))
-    _table(
+    write_table(folder / "detections.csv", *_detections(run.detections))
+    write_table(folder / "shots.csv", SHOTS, (_shot(shot, run.incidents) for shot in run.shots))
+    write_table(
         folder / "modes.csv", MODES, (_mode(fix, n, mode) for fix in run.fixes for n, mode in enumerate(fix.modes, 1))
     )
-    _table(folder / "pulses_used.csv", PULSES_USED, (row for shot in run.shots for row in _pulses_used(shot)))
+    write_table(folder / "pulses_used.csv", PULSES_USED, (row for shot in run.shots for row in _pulses_used(shot)))
     (folder / "shots.geojson").write_text(json.dumps(run.to_geojson(), separators=(",", ":")) + "\n", encoding="utf-8")
     (folder / "alerts.jsonl").write_bytes(b"".join(encode(alert) + b"\n" for alert in run.alerts))
     (folder / "summary.json").write_text(json.dumps(summary(run), indent=2) + "\n", encoding="utf-8")
@@ -141,13 +111,6 @@ def summary(run: Run) -> dict[str, Any]:
         "versions": versions(),
         "inputs_sha256": run.scene.hashes,
     }
-
-
-def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def _detections(detections: Sequence[Detection]) -> tuple[Sequence[str], Iterator[list[str]]]:

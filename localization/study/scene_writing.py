@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from acoustic.detection import probabilities_from_llr, pulse_identity
 from acoustic.instant import SECOND, instant_text
+from localization.study.folder import complete, write_table
 from sensors.site import Geodetic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from localization.study.scene import Pulse, Scene, Truth
     from sensors.site import Local, Site
 
-FILES: Final = ("scene.toml", "sensors.csv", "elements.csv", "audio.csv", "pulses.csv", "truth.csv")
+FILES: Final = ("scene.toml", "sensors.csv", "elements.csv", "audio.csv", "pulses.csv", "truth.csv", "audio")
 WGS84_COLUMNS: Final = ("latitude_deg", "longitude_deg", "height_m")
 LOCAL_COLUMNS: Final = ("east_m", "north_m", "up_m")
 SUBTYPES: Final = {"int16": "PCM_16", "int32": "PCM_24"}
@@ -83,10 +81,10 @@ def write_scene(scene: Scene, folder: Path | str, audio: Iterable[Recording] = (
     """
     _check(scene)
     folder = Path(folder)
-    with _complete(folder) as work:
+    with complete(folder, FILES) as work:
         rows = list(_recorded(work, scene.start_ns, audio)) or list(_copied(work, scene))
         if rows:
-            _table(work / "audio.csv", ("sensor_id", "path", "start_s", "channel"), rows)
+            write_table(work / "audio.csv", ("sensor_id", "path", "start_s", "channel"), rows)
         else:
             _write_pulses(work / "pulses.csv", scene)
         _write_sensors(work / "sensors.csv", scene)
@@ -101,42 +99,6 @@ def _check(scene: Scene) -> None:
     for site in scene.network.sites:
         if site.valid_from_ns is not None or site.valid_to_ns is not None:
             raise ValueError(f"sensor {site.sensor_id} does not stand throughout: a scene folder cannot say so")
-
-
-@contextmanager
-def _complete(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write to, which takes its place at the end, or vanishes when something fails."""
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield work
-        work.chmod(0o755)
-        if folder.is_dir() and any(folder.iterdir()):
-            _replace(work, folder)
-        else:
-            if folder.exists():
-                folder.rmdir()
-            work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _replace(work: Path, folder: Path) -> None:
-    """Put the new scene in place of the old one: without scene.toml, which goes first and comes last, it is none."""
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    if (folder / "audio").is_dir():
-        shutil.rmtree(folder / "audio")
-    for path in sorted(work.iterdir(), key=lambda path: path.name == "scene.toml"):
-        path.rename(folder / path.name)
-
-
-def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 # scene.toml
@@ -216,7 +178,7 @@ def _write_sensors(path: Path, scene: Scene) -> None:
             cells += [offset_text(end, scene.start_ns) for end in ends]
         return cells
 
-    _table(path, columns, (row(site) for site in scene.network.sites))
+    write_table(path, columns, (row(site) for site in scene.network.sites))
 
 
 def _write_elements(path: Path, scene: Scene) -> None:
@@ -226,7 +188,7 @@ def _write_elements(path: Path, scene: Scene) -> None:
         for element in site.elements
     ]
     if rows:
-        _table(path, ("sensor_id", "channel", *LOCAL_COLUMNS), rows)
+        write_table(path, ("sensor_id", "channel", *LOCAL_COLUMNS), rows)
 
 
 def _write_truth(path: Path, scene: Scene) -> None:
@@ -236,7 +198,7 @@ def _write_truth(path: Path, scene: Scene) -> None:
         return [shot.shot_id, shot.sound, time, *_place(shot.place), _exact(shot.sigma_m), ids]
 
     place = WGS84_COLUMNS if _wgs84(scene) else LOCAL_COLUMNS
-    _table(path, ("shot_id", "class", "time_s", *place, "sigma_m", "pulse_ids"), map(row, scene.truth))
+    write_table(path, ("shot_id", "class", "time_s", *place, "sigma_m", "pulse_ids"), map(row, scene.truth))
 
 
 # Each column of pulses.csv and what goes there; a column without anything to say is left out.
@@ -274,7 +236,7 @@ def _write_pulses(path: Path, scene: Scene) -> None:
         ]
         for k, pulse in enumerate(scene.pulses)
     )
-    _table(path, ("sensor_id", "time_s", *told), rows)
+    write_table(path, ("sensor_id", "time_s", *told), rows)
 
 
 # audio

@@ -55,7 +55,7 @@ def sites(draw, places):
     ids = draw(st.lists(names, min_size=1, max_size=5, unique=True))
     spread = [
         # Sensors within two metres of each other are taken for degrees by the reader.
-        dataclasses.replace(place, east_m=place.east_m + 10_000.0 * k) if isinstance(place, Local) else place
+        dataclasses.replace(place, east_m=round(place.east_m + 10_000.0 * k, 4)) if isinstance(place, Local) else place
         for k, place in enumerate(draw(st.lists(places, min_size=len(ids), max_size=len(ids))))
     ]
     return tuple(
