@@ -21,14 +21,14 @@ help:
 $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "installing pinned dependencies into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: run 'make system' as root"; exit 69; }
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-compile --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The same, and what developers and tests need.
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "installing pinned test dependencies into $(VENV) ..."
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements-dev.lock
 	@touch $@
 
 demo: $(VENV)/.runtime
