@@ -226,8 +226,11 @@ def normal_equations(
 ) -> None:
     """Gauss-Newton matrix (7, 7) of the direct arrivals and the priors, and the gradient (7,) of the log posterior."""
     gradient = np.empty(N)
-    hessian[:] = 0.0
-    step[:] = 0.0
+    # Element by element here and below: assigning slices would compile the text of an error about shapes, for seconds.
+    for a in range(N):
+        step[a] = 0.0
+        for b in range(N):
+            hessian[a, b] = 0.0
     for i in range(len(residuals)):
         predict(sensors[i], p, gradient)
         w = weights[i] / (sigmas[i] * sigmas[i])
@@ -271,8 +274,9 @@ def climb(
     damping = 1e-6
     for _ in range(most_steps):
         normal_equations(sensors, sigmas, residuals, weights, prior, prior_sigma, late, p, hessian, step)
-        factor[:] = hessian
         for k in range(N):
+            for j in range(N):
+                factor[k, j] = hessian[k, j]
             # A floor for the undamped: an arrival without weight must not leave the matrix singular.
             factor[k, k] += damping * hessian[k, k] + 1e-12
         if not cholesky_solve(factor, step, N):
@@ -291,9 +295,11 @@ def climb(
         if value >= best - 1e-12:
             moved = math.sqrt(step[0] * step[0] + step[1] * step[1])
             gained = value - best
-            p[:] = trial
-            residuals[:] = r2
-            weights[:] = w2
+            for k in range(N):
+                p[k] = trial[k]
+            for i in range(len(times)):
+                residuals[i] = r2[i]
+                weights[i] = w2[i]
             best = max(best, value)
             damping = max(damping * 0.1, 1e-9)
             if moved < 1e-7 and gained < 1e-9:
@@ -586,7 +592,8 @@ def refine(
         n = 0
         for m in range(count):
             if members[m] != NONE:
-                used[n] = sensors[around[m]]
+                for axis in range(3):
+                    used[n, axis] = sensors[around[m], axis]
                 chosen_times[n] = times[members[m]]
                 chosen_sigmas[n] = sigmas[around[m]]
                 chosen_outlier[n] = outlier[members[m]]
