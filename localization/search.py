@@ -84,6 +84,7 @@ class Search:
 
     def candidates(self, window: Window, seeds: NDArray[np.int64]) -> tuple[list[Candidate], int]:
         """Explanations whose first pick is one of ``seeds``, best first; and how many triples were left untried."""
+        seeds = seeds[np.argsort(-window.gains[seeds], kind="stable")]  # where the budget runs out, it ran on the best
         found = np.empty((len(seeds), SURVIVORS, 4))
         counts, untried = candidates(
             seeds, self.near, self.around, self.sensors, window.listening, window.first, window.owner, window.times,

@@ -10,6 +10,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from acoustic.instant import parse_instant
+from alerts.alert import decode
+from alerts.words import lines
 from localization.study.scene_reading import read_scene
 from localization.study.score import score
 from shotfix import demo
@@ -119,3 +121,13 @@ def test_what_is_left_is_a_run(night):
     }
     assert (folder / "secret").stat().st_mode & 0o077 == 0
     assert any("bangs heard" in line for line in said)
+
+
+def test_the_readme_shows_what_is_read(root, night):
+    """The alert printed in the README is one of this night, word for word."""
+    printed = []
+    for line in (night[0] / "alerts.jsonl").read_text().splitlines():
+        title, *rest = lines(decode(line))
+        printed.append("\n".join([title, *(f"  {part}" for part in rest)]))
+    shown = (root / "README.md").read_text().split("```text\n")[1].split("\n```")[0]
+    assert shown in printed
