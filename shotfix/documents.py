@@ -160,7 +160,9 @@ def _tagged(hint: Any) -> bool:
 
 
 def _is_array(hint: Any) -> bool:
-    return get_origin(hint) is np.ndarray or hint is np.ndarray
+    """Whether a member is an array; numpy names its arrays by an alias of their type, older ones by the type itself."""
+    origin = get_origin(hint)
+    return get_origin(getattr(origin, "__value__", hint)) is np.ndarray
 
 
 # writing
