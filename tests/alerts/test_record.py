@@ -355,8 +355,21 @@ for alert in alerts:
 """
 
 
+@pytest.mark.endurance
+def test_a_thousand_kills(tmp_path, root):
+    for kill in range(1_000):
+        folder = tmp_path / str(kill % 10) / str(kill)
+        folder.mkdir(parents=True)
+        check_kill(folder, root, lines=kill % 60)
+
+
 @pytest.mark.parametrize("lines", [1, 7, 20])
 def test_what_was_committed_before_a_kill_is_there_with_its_outbox_row(tmp_path, root, lines):
+    check_kill(tmp_path, root, lines)
+
+
+def check_kill(tmp_path, root, lines):
+    """Kill a writer after it has said so many times that an alert is kept; everything it said is kept."""
     said = [alert for k in range(40) for alert in three_revisions(f"k{k}")]
     (tmp_path / "alerts.jsonl").write_bytes(b"\n".join(encode(alert) for alert in said))
     path = tmp_path / "record.sqlite"

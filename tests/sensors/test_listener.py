@@ -86,11 +86,23 @@ def pieces(scene):
     yield one(samples[done:], rate_hz, start_ns)
 
 
-@given(
-    scene=scenes, lengths=st.lists(st.integers(0, 9_000), min_size=1, max_size=8).filter(lambda cuts: sum(cuts) > 99)
-)
+cuts = st.lists(st.integers(0, 9_000), min_size=1, max_size=8).filter(lambda lengths: sum(lengths) > 99)
+
+
+@given(scene=scenes, lengths=cuts)
 @settings(max_examples=60)
 def test_any_chunking_gives_the_same_words_bit_for_bit(scene, lengths):
+    check_chunking(scene, lengths)
+
+
+@pytest.mark.endurance
+@given(scene=scenes, lengths=cuts)
+@settings(max_examples=5_000)
+def test_any_chunking_for_long(scene, lengths):
+    check_chunking(scene, lengths)
+
+
+def check_chunking(scene, lengths):
     whole = listen(pieces(scene), classifier=None)
     cut = listen((chunk for piece in pieces(scene) for chunk in chunks(piece, lengths)), classifier=None)
     assert cut == whole

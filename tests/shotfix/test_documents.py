@@ -10,7 +10,7 @@ import random
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acoustic.bearing import Bearing
@@ -127,6 +127,17 @@ def test_what_is_no_document(text, words):
 
 @given(st.integers(0, 2**32 - 1))
 def test_no_damage_does_harm(seed):
+    check_damage(seed)
+
+
+@pytest.mark.endurance
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50_000)
+def test_no_damage_for_long(seed):
+    check_damage(seed)
+
+
+def check_damage(seed):
     """A document with something in it replaced, dropped or repeated: a record, or a DocumentError, and nothing else."""
     dice = random.Random(seed)  # noqa: S311  (dice, not secrets)
     document = json.loads(documents.encode(dice.choice(EXAMPLES)))
