@@ -20,8 +20,17 @@ LONGEST_OFFSET_S: Final = 400 * 86_400  # a scene is not longer than a year
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
+LONGEST_MESSAGE: Final = 300
+
+
 class SceneError(ValueError):
     """A scene's data are wrong. The message is one line: the file, the row or key, what was expected, what to do."""
+
+    def __init__(self, message: str) -> None:
+        # A cell may hold anything, and as much of it as it likes; a line is for people to read.
+        shown = " ".join(message.split())
+        half = LONGEST_MESSAGE // 2
+        super().__init__(shown if len(shown) <= LONGEST_MESSAGE else f"{shown[:half]} ... {shown[-half:]}")
 
 
 @dataclass(frozen=True, slots=True)
