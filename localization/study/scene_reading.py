@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 WGS84_COLUMNS: Final = ("latitude_deg", "longitude_deg", "height_m")
 LOCAL_COLUMNS: Final = ("east_m", "north_m", "up_m")
+LARGEST_NUMBER: Final = 1e300
 SMALLEST_SPREAD_M: Final = 2.0  # sensors closer together than this were probably given in degrees
 
 _SCENE_KEYS: Final = {
@@ -154,6 +155,8 @@ class _Reader:
         for key, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise SceneError(f"scene.toml {section}.{key}: {value!r} is not a number")
+            if abs(value) > LARGEST_NUMBER:  # an integer of TOML has no bound
+                raise SceneError(f"scene.toml {section}.{key}: out of any range")
         return {key: float(value) for key, value in values.items()}
 
     def _air(self, table: dict[str, Any]) -> Air:
