@@ -178,6 +178,32 @@ def test_region_holds_the_truth_as_often_as_it_says(count):
     assert 0.92 * 400 <= held <= 0.99 * 400
 
 
+@pytest.mark.parametrize(
+    ("site", "air"),
+    [
+        ({"clock_sigma_s": 0.02}, streets.STILL),
+        ({"position_sigma_m": 8.0}, streets.STILL),
+        ({}, Air(temperature_c=12.0, temperature_sigma_c=10.0, wind_sigma_m_per_s=0.1)),
+        ({}, Air(temperature_c=12.0, temperature_sigma_c=0.1, wind_sigma_m_per_s=6.0)),
+    ],
+    ids=["clocks", "survey", "temperature", "wind"],
+)
+def test_region_holds_where_one_thing_alone_is_badly_known(site, air):
+    """A term left out of the covariance would hold half of these; 250 arrays, sources out to their edge."""
+    street = Street(path_sigma_s=0.001, path_scale_s=0.0005, path_scale_weight=50.0)
+    held = 0
+    for seed in range(250):
+        sensors = streets.ring(6, 800.0, seed)
+        sensors = Network(tuple(dataclasses.replace(s, **site) for s in sensors.sites))
+        rng = np.random.default_rng(20_000 + seed)
+        place = tuple(float(v) for v in rng.uniform(-650.0, 650.0, 2))
+        heard = streets.bang(sensors, place, 1.0, noise_s=0.0005, seed=seed, air=air, astray=True)
+        fix = streets.solve(sensors, heard, air, street)
+        assert isinstance(fix, Fix)
+        held += any(m.ellipse.holds(place[0] - m.place.east_m, place[1] - m.place.north_m) for m in fix.modes)
+    assert held >= 0.90 * 250
+
+
 def test_region_quantile_is_that_of_f():
     """2 F(2, v) from a printed table: F(2, 5) is 5.786 at 95 %, F(2, 20) is 3.493."""
     unit = Covariance(1.0, 0.0, 1.0)
