@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# States of the gate. acoustic/onset.py has the table of what leads from one to the next.
+# States of the gate. acoustic/gate.py has the table of what leads from one to the next.
 WARMUP: Final = 0
 ARMED: Final = 1
 TRIGGERED: Final = 2
@@ -47,7 +47,7 @@ REALS: Final = 125
 HISTORY_FRAMES: Final = 16
 FLOOR_TENS: Final = 50  # half a second
 
-# The gate's settings, (SETTINGS,) float64, filled by acoustic/onset.py.
+# The gate's settings, (SETTINGS,) float64, filled by acoustic/gate.py.
 SET_FRAME: Final = 0  # samples in a frame
 SET_WARMUP: Final = 1  # samples
 SET_SILENCE: Final = 2  # samples

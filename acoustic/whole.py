@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from acoustic.arrival import ECHO_MEMORY_S, POST_S, PRE_S, find_arrival
 from acoustic.classifier import Judgement, built_in
 from acoustic.detection import probabilities_from_llr
-from acoustic.onset import ECHO_MEMORY_S, POST_S, PRE_S, Gate, find_arrival
+from acoustic.gate import Gate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from acoustic.arrival import Arrival
     from acoustic.classifier import Classifier
-    from acoustic.onset import Arrival
 
 PAD_S: Final = 0.5
 """Of made-up noise before and after: more than a gate's warm-up."""

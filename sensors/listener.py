@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from acoustic.arrival import ECHO_MEMORY_S, POST_S, PRE_S, find_arrival, outlier_probability
 from acoustic.classifier import built_in
 from acoustic.detection import Detection, pulse_identity
-from acoustic.onset import ECHO_MEMORY_S, POST_S, PRE_S, Gate, find_arrival, outlier_probability
+from acoustic.gate import Gate
 from acoustic.pick import Pick
 from sensors.clock import SampleClock
 from sensors.health import ClockState, Heartbeat
@@ -19,9 +20,9 @@ from sensors.ring import Ring
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from acoustic.arrival import Arrival
     from acoustic.block import AudioBlock
     from acoustic.classifier import Classifier
-    from acoustic.onset import Arrival
 
 BEAT_S: Final = 1
 """Seconds of audio between two heartbeats."""

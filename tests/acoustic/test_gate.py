@@ -5,26 +5,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acoustic import kernels, onset
+from acoustic import gate as gates
+from acoustic import kernels
 from acoustic.filters import detection_band
-from acoustic.onset import TRANSITIONS, Gate
+from acoustic.gate import TRANSITIONS, Gate
 from tests import naive
 from tests.sounds import bang, noise, with_bangs
 
 NUMBERS = {
-    "warmup_s": onset.WARMUP_S,
-    "silence_s": onset.SILENCE_S,
-    "on": onset.ON_RATIO,
-    "rise": onset.RISE_RATIO,
-    "dead_frames": onset.DEAD_FRAMES,
-    "calm_frames": onset.CALM_FRAMES,
-    "longest_coda_frames": onset.LONGEST_CODA_FRAMES,
-    "lowest_floor": onset.LOWEST_FLOOR,
-    "tokens": onset.TOKENS,
-    "refill_per_s": onset.REFILL_PER_S,
-    "reserve": onset.RESERVE_TOKENS,
-    "strong": onset.STRONG_RATIO,
-    "full_scale": onset.FULL_SCALE,
+    "warmup_s": gates.WARMUP_S,
+    "silence_s": gates.SILENCE_S,
+    "on": gates.ON_RATIO,
+    "rise": gates.RISE_RATIO,
+    "dead_frames": gates.DEAD_FRAMES,
+    "calm_frames": gates.CALM_FRAMES,
+    "longest_coda_frames": gates.LONGEST_CODA_FRAMES,
+    "lowest_floor": gates.LOWEST_FLOOR,
+    "tokens": gates.TOKENS,
+    "refill_per_s": gates.REFILL_PER_S,
+    "reserve": gates.RESERVE_TOKENS,
+    "strong": gates.STRONG_RATIO,
+    "full_scale": kernels.FULL_SCALE,
     "largest": kernels.LARGEST,
 }
 
@@ -66,7 +67,7 @@ def test_kernel_is_its_slow_twin(seed, rate_hz, bangs, faults):
         twin.suppressed,
     )
     if gate.armed:
-        assert gate.noise_rms == twin.floor / onset.PEAK_OVER_RMS
+        assert gate.noise_rms == twin.floor / gates.PEAK_OVER_RMS
 
 
 def test_every_state_can_be_reached_and_survives_a_fault():
@@ -121,7 +122,7 @@ def test_full_scale_square_waves_are_survived(frequency_hz):
     assert np.isfinite(filtered).all()
     assert gate.clipped_samples == samples.size
     # A limited rate, whatever the wave does.
-    assert len(triggers) <= onset.TOKENS + 3 * onset.REFILL_PER_S
+    assert len(triggers) <= gates.TOKENS + 3 * gates.REFILL_PER_S
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
@@ -147,7 +148,7 @@ def test_weak_impulses_give_way_first_and_are_counted():
         samples[at : at + sound.size] += sound
     gate = Gate(rate_hz)
     _, triggers, _ = hear(gate, samples)
-    assert len(triggers) <= onset.TOKENS + 18 * onset.REFILL_PER_S + 1
+    assert len(triggers) <= gates.TOKENS + 18 * gates.REFILL_PER_S + 1
     assert gate.suppressed > 100
     strong = [rate_hz + k * rate_hz // 40 for k in range(0, 18 * 40, 4)]
     found = [any(abs(trigger - at) <= 12 for trigger in triggers) for at in strong]

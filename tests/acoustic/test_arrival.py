@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acoustic import kernels
-from acoustic.onset import POST_S, PRE_S, Gate, find_arrival, is_clipped, outlier_probability
+from acoustic.arrival import POST_S, PRE_S, find_arrival, is_clipped, outlier_probability
+from acoustic.gate import Gate
 from tests import naive
 from tests.sounds import blast, noise
 
