@@ -41,17 +41,21 @@ def travel_time(dx: float, dy: float, dz: float, speed: float, wind_east: float,
 
 
 @njit(cache=True, nogil=True)
-def three_arrivals(x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, speed: float, out: Floats) -> int:
-    """Places where a bang at height `source_z` reaches three sensors at the times given, in still air.
+def three_arrivals(
+    x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, speed: float, wind_east: float, wind_north: float,
+    out: Floats,
+) -> int:  # fmt: skip
+    """Places where a bang at height `source_z` reaches three sensors at the times given.
 
     Subtracting the first sphere from the others leaves two lines in the place and the range to the time's zero;
-    putting them into the first sphere leaves a quadratic in that range (Bancroft 1985, in two dimensions).
+    putting them into the first sphere leaves a quadratic in that range (Bancroft 1985, in two dimensions). In the air's
+    own frame sound spreads as spheres and the sensors move against the wind: so wind is exact here.
 
     Parameters
     ----------
     x, y, z : (3,) float64, m
     t : (3,) float64, s
-    source_z, speed : float, m and m/s
+    source_z, speed, wind_east, wind_north : float, m and m/s
     out : (2, 3) float64
         Receives east (m), north (m) and discharge (s) of each solution.
 
@@ -60,15 +64,16 @@ def three_arrivals(x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, 
     int
         How many solutions there are: 0, 1 or 2. None where the sensors lie on a line.
     """
-    ax, ay = x[1] - x[0], y[1] - y[0]
-    bx, by = x[2] - x[0], y[2] - y[0]
+    later_a, later_b = t[1] - t[0], t[2] - t[0]
+    ax, ay = x[1] - x[0] - wind_east * later_a, y[1] - y[0] - wind_north * later_a
+    bx, by = x[2] - x[0] - wind_east * later_b, y[2] - y[0] - wind_north * later_b
     det = ax * by - ay * bx
     # A triangle thinner than a thousandth of its length tells nothing across it.
     longest = max(ax * ax + ay * ay, bx * bx + by * by)
     if abs(det) <= 1e-3 * longest:
         return 0
     # Times count from the first arrival, places from the first sensor: no digits are lost to large offsets.
-    ra, rb = speed * (t[1] - t[0]), speed * (t[2] - t[0])
+    ra, rb = speed * later_a, speed * later_b
     h0, ha, hb = z[0] - source_z, z[1] - source_z, z[2] - source_z
     # With q the range to the first sensor: a.p = ka - ra q, b.p = kb - rb q.
     ka = 0.5 * (ax * ax + ay * ay + ha * ha - h0 * h0 - ra * ra)
@@ -91,8 +96,8 @@ def three_arrivals(x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, 
         roots = (s / a, c / s if s != 0.0 else np.inf)
     for q in roots:
         if math.isfinite(q) and q >= 0.0 and q + ra >= 0.0 and q + rb >= 0.0:
-            out[found, 0] = x[0] + px + qx * q
-            out[found, 1] = y[0] + py + qy * q
+            out[found, 0] = x[0] + px + qx * q - wind_east * q / speed
+            out[found, 1] = y[0] + py + qy * q - wind_north * q / speed
             out[found, 2] = t[0] - q / speed
             found += 1
     return found
@@ -546,7 +551,7 @@ def candidates(
                             continue
                         spent += 1
                         tx[2], ty[2], tz[2], tt[2] = sensors[c, 0], sensors[c, 1], sensors[c, 2], times[k]
-                        for n in range(three_arrivals(tx, ty, tz, tt, prior[2], speed, out)):
+                        for n in range(three_arrivals(tx, ty, tz, tt, prior[2], speed, prior[4], prior[5], out)):
                             if math.hypot(out[n, 0] - tx[0], out[n, 1] - ty[0]) > farthest_m:
                                 continue
                             p[0], p[1], p[6] = out[n, 0], out[n, 1], out[n, 2]

@@ -14,11 +14,14 @@ import numpy as np
 from acoustic.detection import Detection
 from acoustic.instant import SECOND, seconds_between
 from localization.association import Association
+from localization.attendance import Attendance
 from localization.fix import Fix, Unfixed
 from localization.kernels import DISCHARGE
 from localization.modes import LIGHTEST, apart, weighed, with_modes_of
+from localization.revision import late_by, weighed_by
 from localization.search import BURST_S, CLOSEST_ROUNDS_S, LEAST_ODDS, Candidate, Pattern, Search
 from localization.solver import Solver
+from localization.standing import NEVER_NS, Standing
 from localization.street import Street
 from localization.window import RATE_WINDOW_S, Window, expect_echoes, lay_out
 from sensors.health import Heartbeat
@@ -29,10 +32,9 @@ if TYPE_CHECKING:
 
     from acoustic.air import Air
     from localization.frame import Frame
+    from sensors.site import Site
 
 STEP_NS: Final = SECOND // 4  # the grid of event time on which picks are decided
-AUDIBLE_M: Final = 1_500.0  # sensors farther apart than this do not wait for each other
-PATIENCE_S: Final = 0.15  # beyond the travel time: late paths
 ECHOES_S: Final = 1.5  # how long after a bang its echoes are taken for nothing else
 TELLING_LLR: Final = 3.0  # a pick this telling is not passed over in silence, even when it stays alone
 LATENESS_S: Final = 30.0  # how long a fix can still be revised by what comes late
@@ -47,6 +49,7 @@ class _Placed:
 
     shot: Fix | Unfixed
     detections: tuple[Detection, ...]
+    sites: tuple[Site, ...]
     silent: tuple[str, ...]
     zero_ns: int
     pattern: Pattern
@@ -100,12 +103,11 @@ class Locator:
         `unexplained`, `lonely` (like a gunshot, to one sensor alone)."""
         self._picks: dict[str, list[Detection]] = defaultdict(list)
         self._recent_picks: dict[str, list[int]] = defaultdict(list)
-        self._spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        self._last_beat: dict[str, Heartbeat] = {}
+        self._attendance = Attendance()
         self._placed: list[_Placed] = []
         self._lonely: list[Detection] = []
         self._decided_ns: int | None = None
-        self._adopt(network)
+        self._standing = Standing(network, self.solver, None)
 
     # messages
 
@@ -115,12 +117,12 @@ class Locator:
             self._adopt(message)
             return ()
         if isinstance(message, Heartbeat):
-            self._note(message)
+            self._attendance.note(message)
             return ()
-        if message.sensor_id not in self._index:
+        if not self._standing.heard_by_one_of_ours(message):
             self.counts["unknown-sensor"] += 1
             return ()
-        if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._horizon_ns:
+        if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._standing.horizon_ns:
             self.counts["late"] += 1
             return self._revise(message)
         picks = self._picks[message.sensor_id]
@@ -133,9 +135,12 @@ class Locator:
         last_step = watermark_ns // STEP_NS
         if self._decided_ns is None:
             self._decided_ns = min([self._first_ns(), last_step * STEP_NS]) // STEP_NS * STEP_NS
+            self._adopt(self._standing.network)
         shots: list[Fix | Unfixed] = []
         while self._decided_ns < last_step * STEP_NS:
             self._decided_ns += STEP_NS
+            if self._decided_ns >= self._standing.until_ns:
+                self._adopt(self._standing.network)
             due_ns = self._due_ns()
             if due_ns < self._decided_ns:
                 shots += self._decide(self._decided_ns)
@@ -149,73 +154,62 @@ class Locator:
         last_ns = max((d.pick.onset_ns for picks in self._picks.values() for d in picks), default=None)
         if last_ns is None:
             last_ns = max((d.pick.onset_ns for d in self._lonely), default=None)
-        return () if last_ns is None else self.tick(last_ns + 3 * self._horizon_ns + 2 * STEP_NS)
+        return () if last_ns is None else self.tick(last_ns + 3 * self._standing.horizon_ns + 2 * STEP_NS)
 
     # the network
 
     def _adopt(self, network: Network) -> None:
-        """Take over a revision of the network; picks of sensors that are gone are counted and forgotten."""
-        self.network = network
-        self._sites = list({site.sensor_id: site for site in network.sites}.values())
-        self._index = {site.sensor_id: k for k, site in enumerate(self._sites)}
-        places = self.solver.frame.local([site.position for site in self._sites])
-        speed = self.solver.air.sound_speed_m_per_s
-        known = np.array([math.hypot(site.clock_sigma_s, site.position_sigma_m / speed) for site in self._sites])
-        self._search = Search(self.solver, places, known)
-        reach = min(_diameter(self._search.sensors), AUDIBLE_M)
-        self._horizon_ns = round((reach / speed * 1.05 + PATIENCE_S) * SECOND)
-        for sensor_id in [name for name in self._picks if name not in self._index]:
-            self.counts["unknown-sensor"] += len(self._picks.pop(sensor_id))
+        """Take over a revision of the network, or the sites as they stand from now on.
 
-    def _note(self, heartbeat: Heartbeat) -> None:
-        """Remember from when to when a sensor listened: between two heartbeats of which the first says that it does."""
-        before = self._last_beat.get(heartbeat.sensor_id)
-        if (
-            before is not None
-            and heartbeat.heard_until_ns <= before.heard_until_ns
-            and heartbeat.listening == before.listening
-        ):
-            return
-        spans = self._spans[heartbeat.sensor_id]
-        if before is not None and before.listening:
-            if spans and spans[-1][1] >= before.heard_until_ns:
-                spans[-1] = (spans[-1][0], max(spans[-1][1], heartbeat.heard_until_ns))
-            else:
-                spans.append((before.heard_until_ns, heartbeat.heard_until_ns))
-            del spans[:-4]
-        self._last_beat[heartbeat.sensor_id] = heartbeat
+        Picks of sensors that are not in it are counted and forgotten; what was placed is reckoned anew.
+        """
+        former, self._standing = self._standing, Standing(network, self.solver, self._decided_ns)
+        for sensor_id in [name for name in self._picks if name not in self._standing.index]:
+            self.counts["unknown-sensor"] += len(self._picks.pop(sensor_id))
+        rows = self._standing.rows_in(former)
+        patterns: dict[int, Pattern] = {}  # rounds that shared a pattern go on sharing it
+        carried = []
+        for placed in self._placed:
+            old = placed.pattern
+            pattern = patterns.setdefault(id(old), former.search.carried(old, rows, self._search))
+            carried.append(replace(placed, pattern=pattern, arrivals=self._arrivals_at(rows, placed, pattern)))
+        self._placed = carried
+
+    def _arrivals_at(self, rows: NDArray[np.int64], placed: _Placed, pattern: Pattern) -> NDArray[np.float64]:
+        """When a placed bang was heard by the sensors of now, (S,) s: as it was, or for new ones as it must have been.
+
+        Minus infinity where that is not known, so that nothing counts as its echo there.
+        """
+        arrivals = np.full(len(rows), -np.inf)
+        if isinstance(placed.shot, Fix):
+            travel = self._search.arrivals(pattern.p) - pattern.p[DISCHARGE]
+            arrivals = travel + seconds_between(placed.zero_ns, placed.shot.time_ns)
+        arrivals[rows >= 0] = placed.arrivals[rows[rows >= 0]]
+        return arrivals
+
+    @property
+    def _search(self) -> Search:
+        return self._standing.search
 
     def listened(self, sensor_id: str, from_ns: int, to_ns: int) -> None:
         """State that a sensor listened all this time; for scenes of pulses, which bring no heartbeats."""
-        self._spans[sensor_id].append((from_ns, to_ns))
-
-    def _listening(self, at_ns: int) -> NDArray[np.bool_]:
-        """Which sensors are known to have listened at this instant and the horizon after it."""
-        return np.array(
-            [any(start <= at_ns < end for start, end in self._spans.get(site.sensor_id, ())) for site in self._sites]
-        )
-
-    def _floors(self) -> NDArray[np.float64]:
-        """The noise of each sensor as it last told, dB SPL; NaN where it did not."""
-        beats = (self._last_beat.get(site.sensor_id) for site in self._sites)
-        levels = (None if beat is None else beat.noise_floor_db_spl for beat in beats)
-        return np.array([math.nan if level is None else level for level in levels])
+        self._attendance.listened(sensor_id, from_ns, to_ns)
 
     # deciding
 
     def _first_ns(self) -> int:
-        return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=1 << 62)
+        return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=NEVER_NS)
 
     def _due_ns(self) -> int:
         """When the first pick ripens, or the first lonely one is to be reported."""
-        lonely_ns = min((d.pick.onset_ns for d in self._lonely), default=1 << 62)
-        return min(self._first_ns() + self._horizon_ns, lonely_ns + 2 * self._horizon_ns)
+        lonely_ns = min((d.pick.onset_ns for d in self._lonely), default=NEVER_NS)
+        return min(self._first_ns() + self._standing.horizon_ns, lonely_ns + 2 * self._standing.horizon_ns)
 
     def _decide(self, now_ns: int) -> list[Fix | Unfixed]:
         """Explain the picks before ``now_ns``; keep explanations whose arrivals are all in, drop picks that ripened."""
-        ripe_ns = now_ns - self._horizon_ns
+        ripe_ns = now_ns - self._standing.horizon_ns
         if self._first_ns() >= ripe_ns:
-            return list(self._report_lonely(ripe_ns - self._horizon_ns))
+            return list(self._report_lonely(ripe_ns - self._standing.horizon_ns))
         window = self._window(now_ns)
         ripe_s = seconds_between(window.zero_ns, ripe_ns)
         shots: list[Fix | Unfixed] = []
@@ -231,15 +225,17 @@ class Locator:
 
     def _window(self, now_ns: int) -> Window:
         zero_ns = self._first_ns()
+        sites = self._standing.sites
         by_sensor, rates = [], []
-        for site in self._sites:
+        for site in sites:
             picks = self._picks.get(site.sensor_id, [])
             by_sensor.append([d for d in picks if d.pick.onset_ns < now_ns])
             onsets = self._recent_picks[site.sensor_id]
             del onsets[: bisect.bisect_left(onsets, now_ns - round(RATE_WINDOW_S * SECOND))]
             heard = bisect.bisect_left(onsets, now_ns)
             rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
-        return lay_out(by_sensor, rates, zero_ns, self.solver.street, self._listening(zero_ns), self._floors())
+        listening = self._attendance.listening(sites, zero_ns)
+        return lay_out(by_sensor, rates, zero_ns, self.solver.street, listening, self._attendance.floors(sites))
 
     def _explanations(self, window: Window) -> Iterator[_Explanation]:
         """Bangs of the window: further rounds of places that have just fired, then new places, best first."""
@@ -313,18 +309,26 @@ class Locator:
         heard = {d.sensor_id for d in detections}
         silent = tuple(
             site.sensor_id
-            for k, site in enumerate(self._sites)
+            for k, site in enumerate(self._standing.sites)
             if window.listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
         )
         association = Association(detections, silent, candidate.score)
         before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)
-        shot = self.solve(association.shot_id, 1, association, further=before is not None)
+        shot = self._solve(association.shot_id, association, further=before is not None)
         if isinstance(shot, Fix):
             shot = self._with_rivals(window, shot, explanation)
             if isinstance(before, Fix):
                 shot = with_modes_of(shot, before)
         self._placed.append(
-            _Placed(shot, association.detections, silent, window.zero_ns, explanation.pattern, arrivals)
+            _Placed(
+                shot,
+                association.detections,
+                self._standing.sites_of(association.detections),
+                silent,
+                window.zero_ns,
+                explanation.pattern,
+                arrivals,
+            )
         )
         return shot
 
@@ -339,7 +343,7 @@ class Locator:
             odds = math.exp(max(-50.0, min(0.0, rival.score - explanation.candidate.score)))
             if odds < LIGHTEST:
                 continue
-            other = self.solve(fix.shot_id, 1, Association(tuple(window.detections[k] for k in rival.picks)))
+            other = self._solve(fix.shot_id, Association(tuple(window.detections[k] for k in rival.picks)))
             if isinstance(other, Fix):
                 modes += [
                     replace(m, weight=m.weight * odds) for m in other.modes if all(apart(m, mode) for mode in modes)
@@ -348,13 +352,14 @@ class Locator:
 
     def solve_given(self, shot_id: str, detections: Sequence[Detection]) -> Fix | Unfixed:
         """Fix a bang whose detections somebody has already put together, ordered by onset."""
-        sites = [self._sites[self._index[d.sensor_id]] for d in detections]
-        return self.solver.solve(shot_id, 1, detections, sites)
+        return self.solver.solve(shot_id, 1, detections, self._standing.sites_of(detections))
 
-    def solve(self, shot_id: str, revision: int, association: Association, *, further: bool = False) -> Fix | Unfixed:
+    def _solve(self, shot_id: str, association: Association, *, further: bool = False) -> Fix | Unfixed:
         """Fix the bang of an association; ``further`` rounds of a place need not have been heard as first sounds."""
-        sites = [self._sites[self._index[d.sensor_id]] for d in association.detections]
-        return self.solver.solve(shot_id, revision, association.detections, sites, association.silent, chosen=further)
+        detections = association.detections
+        return self.solver.solve(
+            shot_id, 1, detections, self._standing.sites_of(detections), association.silent, chosen=further
+        )
 
     def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Unfixed]:
         """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""
@@ -372,14 +377,14 @@ class Locator:
                 else:
                     self.counts["unexplained"] += 1
             picks[:] = kept
-        return self._report_lonely(ripe_ns - self._horizon_ns)
+        return self._report_lonely(ripe_ns - self._standing.horizon_ns)
 
     def _report_lonely(self, before_ns: int) -> list[Unfixed]:
         """Bangs that sounded like gunshots to two sensors or more, yet have no place; those of one are counted."""
         self._lonely.sort(key=lambda d: (d.pick.onset_ns, d.sensor_id))
         shots = []
         while self._lonely and self._lonely[0].pick.onset_ns < before_ns:
-            last_ns = self._lonely[0].pick.onset_ns + self._horizon_ns
+            last_ns = self._lonely[0].pick.onset_ns + self._standing.horizon_ns
             group: dict[str, Detection] = {}
             for detection in self._lonely:
                 if detection.pick.onset_ns <= last_ns:
@@ -396,7 +401,9 @@ class Locator:
 
     def _is_echo(self, detection: Detection) -> bool:
         """Whether a bang that was fixed reached this sensor shortly before."""
-        index = self._index[detection.sensor_id]
+        index = self._standing.index.get(detection.sensor_id)
+        if index is None:
+            return False
         for placed in self._placed:
             delay = seconds_between(placed.zero_ns, detection.pick.onset_ns) - placed.arrivals[index]
             if -0.01 < delay < ECHOES_S:
@@ -405,20 +412,32 @@ class Locator:
 
     def _revise(self, late: Detection) -> tuple[Fix | Unfixed, ...]:
         """A fix that a late detection belongs to, solved again with it."""
-        index = self._index[late.sensor_id]
+        index = self._standing.index.get(late.sensor_id)
+        if index is None:
+            return ()
+        site = self._standing.sites[index]
         for k, placed in enumerate(self._placed):
-            delay = seconds_between(placed.zero_ns, late.pick.onset_ns) - placed.arrivals[index]
-            if abs(delay) > LATE_GATE_S or late.sensor_id in {d.sensor_id for d in placed.detections}:
-                continue
-            silent = tuple(name for name in placed.silent if name != late.sensor_id)
-            association = Association((*placed.detections, late), silent)
-            shot = self.solve(placed.shot.shot_id, placed.shot.revision + 1, association)
-            self._placed[k] = replace(placed, shot=shot, detections=association.detections, silent=silent)
-            self.counts["revised"] += 1
-            return (shot,)
+            if late.sensor_id not in {d.sensor_id for d in placed.detections} and self._joins(late, placed, index):
+                self._placed[k] = self._with_late(placed, late, site)
+                self.counts["revised"] += 1
+                return (self._placed[k].shot,)
         return ()
 
+    def _joins(self, late: Detection, placed: _Placed, index: int) -> bool:
+        """Whether a late detection came when a bang must have reached its sensor, from any place that is left."""
+        shot, site = placed.shot, self._standing.sites[index]
+        delays = [seconds_between(placed.zero_ns, late.pick.onset_ns) - placed.arrivals[index]]
+        if isinstance(shot, Fix):
+            delays += [late_by(mode, shot, late, site, self.solver.frame) for mode in shot.modes]
+        return bool(min(abs(delay) for delay in delays) <= LATE_GATE_S)
 
-def _diameter(sensors: NDArray[np.float64]) -> float:
-    """Greatest distance between two sensors, at most: the diagonal of the box around them, m."""
-    return float(np.hypot(*np.ptp(sensors[:, :2], axis=0))) if len(sensors) else 0.0
+    def _with_late(self, placed: _Placed, late: Detection, site: Site) -> _Placed:
+        heard = [*zip(placed.detections, placed.sites, strict=True), (late, site)]
+        heard.sort(key=lambda pair: (pair[0].pick.onset_ns, pair[0].sensor_id))
+        detections, sites = (tuple(part) for part in zip(*heard, strict=True))
+        silent = tuple(name for name in placed.silent if name != late.sensor_id)
+        before = placed.shot
+        shot = self.solver.solve(before.shot_id, before.revision + 1, detections, sites, silent)
+        if isinstance(shot, Fix) and isinstance(before, Fix):
+            shot = with_modes_of(shot, weighed_by(before, late, site, self.solver.frame))
+        return replace(placed, shot=shot, detections=detections, sites=sites, silent=silent)

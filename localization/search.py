@@ -141,6 +141,15 @@ class Search:
         offsets = window.times[picks] - candidate.p[DISCHARGE]
         return Pattern(window.owner[picks], offsets, window.levels[picks], candidate.p)
 
+    def carried(self, pattern: Pattern, rows: NDArray[np.int64], new: Search) -> Pattern:
+        """The pattern as another search's sensors know it: ``rows`` (S,) are their rows here, -1 where they are new."""
+        now = {int(row): k for k, row in enumerate(rows) if row >= 0}
+        stays = [k for k, s in enumerate(pattern.sensors) if int(s) in now]
+        p = pattern.p.copy()
+        p[:3] += self.middle - new.middle
+        sensors = np.array([now[int(pattern.sensors[k])] for k in stays], dtype=np.int64)
+        return Pattern(sensors, pattern.offsets[stays], pattern.levels[stays], p)
+
     def rounds(self, window: Window, pattern: Pattern, low_s: float, high_s: float) -> list[tuple[float, float]]:
         """Discharges (s) and scores of further rounds that sound like ``pattern``, best first, well apart in time."""
         out = np.empty((64, 2))

@@ -177,9 +177,10 @@ class _Problem:
         early = np.argsort(self.times, kind="stable")[:MOST_TRIPLES_OF]
         out, starts = np.empty((2, 3)), []
         x, y, z = np.ascontiguousarray(self.places.T)
+        up, speed, east, north = self.prior[2:6]
         for triple in itertools.combinations(early, 3):
             rows = np.array(triple)
-            found = three_arrivals(x[rows], y[rows], z[rows], self.times[rows], self.prior[2], self.prior[3], out)
+            found = three_arrivals(x[rows], y[rows], z[rows], self.times[rows], up, speed, east, north, out)
             starts += [self._start(*out[k]) for k in range(found)]
         if not starts:
             # Noise can leave no place that fits three arrivals exactly: come down from a blurred view of them all.

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from acoustic.instant import SECOND, after
 from localization.fix import Fix, Unfixed
+from localization.frame import Frame
+from localization.locator import Locator
 from sensors.health import Heartbeat
+from sensors.site import Local, Network, Site
 from tests import streets
 
 CITY = streets.square()
@@ -98,9 +101,7 @@ def test_listening_ends_where_a_heartbeat_says_so():
     """C listens until 4 s and from 7 s on: silent at 2 s and 9 s, not at 5 s."""
     silent = {}
     for time_s in (2.0, 5.0, 9.0):
-        locator = streets.locator(CITY)
-        locator._spans.clear()
-        locator._last_beat.clear()
+        locator = Locator(CITY, Frame(), streets.STILL, streets.SOURCE_UP_M, 1.0)
         for at_s, listening in ((0.0, True), (4.0, False), (7.0, True), (20.0, True)):
             locator.receive(Heartbeat("C", after(streets.START_NS, at_s), listening=listening))
         for d in streets.bang(CITY, HERE, time_s, deaf=["C"]):
@@ -210,3 +211,79 @@ def test_a_shot_is_decided_when_its_last_sensor_could_have_heard_it():
             break
     assert decided is not None
     assert decided < across_s * 1.05 + 0.5
+
+
+def test_a_sensor_that_joins_is_counted_in_from_then_on():
+    """Its row comes first, so that every index of what was placed before is off by one."""
+    locator = streets.locator(CITY)
+    for detection in streets.bang(CITY, (60.0, -80.0), 5.0):
+        locator.receive(detection)
+    assert len(locator.tick(after(streets.START_NS, 12.0))) == 1
+    wider = CITY.revised((Site("AA", Local(700.0, 650.0, 9.0)), *CITY.sites))
+    locator.receive(wider)
+    for detection in streets.bang(wider, (-210.0, 190.0), 7.5):
+        locator.receive(detection)
+    (shot,) = locator.tick(after(streets.START_NS, 30.0))
+    assert streets.off_m(shot, (-210.0, 190.0)) < 1.0
+    assert shot.n_sensors == 9
+
+
+def test_what_comes_late_revises_though_a_sensor_has_gone():
+    locator = streets.locator(CITY)
+    *heard, late = streets.bang(CITY, (60.0, -80.0), 5.0)
+    for detection in heard:
+        locator.receive(detection)
+    locator.tick(after(streets.START_NS, 12.0))
+    gone = heard[0].sensor_id
+    locator.receive(CITY.revised(tuple(site for site in CITY.sites if site.sensor_id != gone)))
+    (revised,) = locator.receive(late)
+    assert revised.revision == 2
+    assert {arrival.detection.sensor_id for arrival in revised.arrivals} == {site.sensor_id for site in CITY.sites}
+    assert streets.off_m(revised, (60.0, -80.0)) < 1.0
+
+
+def test_a_sensor_that_moves_is_where_it_stood_when_it_heard():
+    """Its two stays meet between two bangs, and no message tells of it."""
+    moves_ns = after(streets.START_NS, 20.0)
+    (before, *others) = CITY.sites
+    there = Local(before.position.east_m + 150.0, before.position.north_m - 80.0, before.position.up_m)
+    stays = (
+        dataclasses.replace(before, valid_to_ns=moves_ns),
+        dataclasses.replace(before, position=there, valid_from_ns=moves_ns),
+    )
+    moving = Network((*stays, *others))
+    locator = streets.locator(moving)
+    first = streets.bang(CITY, (60.0, -80.0), 5.0)
+    second = streets.bang(Network((dataclasses.replace(before, position=there), *others)), (-150.0, 40.0), 30.0)
+    for detection in (*first, *second):
+        locator.receive(detection)
+    shots = [*locator.tick(after(streets.START_NS, 25.0)), *locator.tick(after(streets.START_NS, 50.0))]
+    assert [
+        streets.off_m(shot, place) < 1.0 for shot, place in zip(shots, ((60.0, -80.0), (-150.0, 40.0)), strict=True)
+    ]
+    assert [shot.n_sensors for shot in shots] == [8, 8]
+
+
+@pytest.mark.parametrize(("seed", "place"), [(5, (379.0, -596.7)), (16, (-437.9, 265.8)), (57, (309.5, 15.3))])
+def test_a_late_arrival_decides_between_two_places(seed, place):
+    """Three sensors left two places, for the second seed the truth is the lighter one; the fourth comes after that."""
+    sensors = streets.ring(4, 400.0, seed)
+    *heard, late = streets.bang(sensors, place, 5.0)
+    locator = streets.locator(sensors)
+    for detection in heard:
+        locator.receive(detection)
+    (shot,) = locator.tick(after(streets.START_NS, 20.0))
+    assert len(shot.modes) == 2
+    (revised,) = locator.receive(late)
+    assert streets.off_m(revised, place) < 5.0
+    assert revised.modes[0].weight > 0.9
+
+
+def test_a_city_of_the_twenty_second_century_ends():
+    """Instants reach to 2200; nothing inside may stand for 'never' before that."""
+    shift_ns = 130 * 365 * 86_400 * SECOND
+    locator = streets.locator(CITY)
+    for detection in streets.bang(CITY, (60.0, -80.0), 5.0):
+        pick = dataclasses.replace(detection.pick, onset_ns=detection.pick.onset_ns + shift_ns)
+        locator.receive(dataclasses.replace(detection, pick=pick))
+    assert len(locator.finish()) == 1
