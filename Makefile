@@ -36,7 +36,7 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! tests/system_packages_present; then $(MAKE) system; fi
-	@$(BIN)/python -m pytest -m "not endurance" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

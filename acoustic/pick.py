@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Final
 
 from acoustic.instant import check_instant
+
+LARGEST_LEVEL_DB: Final = 400.0  # either way; beyond it a number is no level
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +52,5 @@ class Pick:
             raise ValueError(f"p_outlier is {self.p_outlier}: expected 0 to 1")
         for name in ("snr_db", "level_db_spl"):
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}: expected a finite number, or nothing")
+            if value is not None and not abs(value) <= LARGEST_LEVEL_DB:  # NaN too
+                raise ValueError(f"{name} is {value}: expected decibels, at most {LARGEST_LEVEL_DB:g}, or nothing")

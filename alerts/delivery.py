@@ -34,6 +34,8 @@ LONGEST_WAIT_S: Final = 24 * HOUR_S
 
 LATE_AFTER_NS: Final = 300 * SECOND
 """What reaches its receiver later than this after it was queued is marked as late: no longer a call to hurry."""
+LATE_HEADER: Final = "shotfix-late"
+"""The header that marks it: the body stays the same at every attempt."""
 
 
 @dataclass(frozen=True, slots=True)

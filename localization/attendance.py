@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right, insort
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sensors.site import Site
 
 REMEMBERED: Final = 4  # spans of listening for each sensor
+FLOORS: Final = 64  # noise floors for each sensor: a minute of heartbeats
 
 
 class Attendance:
@@ -25,9 +27,14 @@ class Attendance:
     def __init__(self) -> None:
         self._spans: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         self._last: dict[str, Heartbeat] = {}
+        self._floors: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
 
     def note(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat: a sensor listened between two of which the first says that it does."""
+        if heartbeat.noise_floor_db_spl is not None:
+            floors = self._floors[heartbeat.sensor_id]
+            insort(floors, (heartbeat.heard_until_ns, heartbeat.noise_floor_db_spl))
+            del floors[:-FLOORS]
         before = self._last.get(heartbeat.sensor_id)
         if (
             before is not None
@@ -55,8 +62,11 @@ class Attendance:
             dtype=np.bool_,
         )
 
-    def floors(self, sites: Sequence[Site]) -> NDArray[np.float64]:
-        """The noise at each site as it last told, dB SPL; NaN where it did not."""
-        beats = (self._last.get(site.sensor_id) for site in sites)
-        levels = (None if beat is None else beat.noise_floor_db_spl for beat in beats)
-        return np.array([math.nan if level is None else level for level in levels])
+    def floors(self, sites: Sequence[Site], at_ns: int) -> NDArray[np.float64]:
+        """The noise at each site as told last before this instant, dB SPL; NaN where nothing was told by then."""
+        return np.array([self._floor(site.sensor_id, at_ns) for site in sites])
+
+    def _floor(self, sensor_id: str, at_ns: int) -> float:
+        floors = self._floors.get(sensor_id, [])
+        told = bisect_right(floors, (at_ns, math.inf))
+        return floors[told - 1][1] if told else math.nan

@@ -235,7 +235,9 @@ class Locator:
             heard = bisect.bisect_left(onsets, now_ns)
             rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
         listening = self._attendance.listening(sites, zero_ns)
-        return lay_out(by_sensor, rates, zero_ns, self.solver.street, listening, self._attendance.floors(sites))
+        return lay_out(
+            by_sensor, rates, zero_ns, self.solver.street, listening, self._attendance.floors(sites, zero_ns)
+        )
 
     def _explanations(self, window: Window) -> Iterator[_Explanation]:
         """Bangs of the window: further rounds of places that have just fired, then new places, best first."""

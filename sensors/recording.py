@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     """The file, open, once its own headers have been compared with its size."""
     import soundfile  # noqa: PLC0415 - as above
 
-    if path.is_dir():
-        raise RecordingError(f"{path}: a folder; expected a WAV or FLAC file")
+    if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
+        raise RecordingError(f"{path}: not a regular file; expected a WAV or FLAC file")
     try:
         with path.open("rb") as file:
             _check_container(path, file)
@@ -153,7 +154,7 @@ def _opened(path: Path) -> soundfile.SoundFile:
     except FileNotFoundError:
         raise RecordingError(f"{path}: no such file; check the path") from None
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be opened ({error.strerror or error}); check its permissions") from None
+        raise RecordingError(f"{path}: cannot be opened ({error.strerror or error}); {_remedy(error)}") from None
     except soundfile.LibsndfileError as error:
         raise RecordingError(
             f"{path}: cannot be read as audio ({error.error_string.rstrip('.')}); expected WAV or FLAC"
@@ -164,6 +165,12 @@ def _opened(path: Path) -> soundfile.SoundFile:
         sound.close()
         raise
     return sound
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files: ulimit -n"
+    return "check its permissions"
 
 
 def _check_container(path: Path, file: BinaryIO) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -39,13 +38,22 @@ class Commands(click.Group):
             complain(one_line(error))
             ctx.exit(UNAVAILABLE)
         except KeyboardInterrupt:
-            complain("interrupted; nothing was written")
-            ctx.exit(INTERRUPTED)
+            interrupted(ctx)
+        except SystemError as error:
+            if not isinstance(error.__cause__, KeyboardInterrupt):  # which is how it looks from inside a kernel
+                raise
+            interrupted(ctx)
         except BrokenPipeError:
             raise  # click ends quietly when nobody reads any more
         except OSError as error:
             complain(one_line(error))
             ctx.exit(INPUT_OUTPUT)
+
+
+def interrupted(ctx: click.Context) -> NoReturn:
+    """End as a shell expects of an interrupted command."""
+    complain("interrupted; what was not finished was not written")
+    ctx.exit(INTERRUPTED)
 
 
 def one_line(error: object) -> str:
@@ -115,6 +123,8 @@ def _run_scenes(scenes: tuple[Path, ...], out: Path, *, audio: bool, force: bool
     from shotfix.results import check_free
 
     targets = _targets(scenes, out)
+    if not force:
+        check_free(out, force=False)
     for folder in targets.values():
         check_free(folder, force=force)
     summaries: dict[str, Any] = {}
@@ -155,7 +165,8 @@ def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool
         with progress(f"replay {scene.name}", playback.audio_seconds(scene), "s of audio") as advance:
             run = playback.replay(scene, progress=advance)
     else:
-        run = playback.locate(scene)
+        with progress(f"locate {scene.name}", len(scene.pulses), "pulses") as advance:
+            run = playback.locate(scene, progress=advance)
     with complete(folder, results.FILES) as work:
         results.write_run(run, work)
         if plot:
@@ -179,6 +190,7 @@ def _told(summary: dict[str, Any], folder: Path) -> str:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=SOMEWHERE, metavar="FILE...")
+@click.option("--json", is_flag=True, expose_value=False, help="For uniformity: the output is JSON lines in any case.")
 def classify(files: tuple[Path, ...]) -> None:
     """Judge sound files: one JSON line for each, in order.
 
@@ -273,6 +285,3 @@ def demo(scene: Path, out: Path, force: bool) -> None:
 def _say(line: str) -> None:
     click.echo(line)
     sys.stdout.flush()
-
-
-Say = Callable[[str], None]

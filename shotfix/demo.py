@@ -91,8 +91,8 @@ def _keep(store: Store, alert: Alert) -> None:
 def _receiver(work: Path) -> Iterator[str]:
     """A receiver process, from its first word to its end; the URL it listens at."""
     command = [sys.executable, "-m", "alerts.couriers.loopback"]
-    command += ["--secret-file", str(work / "secret"), "--log", str(work / "received.jsonl")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command += ["--secret-file", str(work / "secret"), "--log", str(work / "received.jsonl"), "--until-stdin-ends"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101  (it is a pipe)
             first = process.stdout.readline().split()
@@ -103,6 +103,10 @@ def _receiver(work: Path) -> Iterator[str]:
             yield first[1]
         finally:
             process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:  # stopped, or stuck: nothing more will come from it
+                process.kill()
         reader.join(PATIENCE_S)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from acoustic.detection import Detection
 from acoustic.instant import SECOND
 from alerts.alert import Alert, Provenance
 from alerts.desk import Desk
+from alerts.policy import Policy
 from localization.fix import Fix, Unfixed
 from localization.locator import Locator
 from localization.study.table import SceneError
@@ -19,11 +21,11 @@ from sensors.health import ClockState, Heartbeat
 from sensors.listener import Listener
 from sensors.recording import RecordingError, inspect, read_blocks
 from shotfix.run import Run
-from shotfix.versions import versions
+from shotfix.versions import model_hash, versions
 
 if TYPE_CHECKING:
     from acoustic.block import AudioBlock
-    from alerts.policy import Policy
+    from localization.street import Street
     from localization.study.scene import Piece, Scene
     from sensors.site import Site
 
@@ -32,6 +34,8 @@ Message = Detection | Heartbeat
 
 BLOCK_S: Final = 1
 """Seconds of audio of each sensor that are in memory at once."""
+CONFIGURATION: Final = ("scene.toml", "sensors.csv", "elements.csv")
+SPARE_FILES: Final = 200  # libraries, logs, a record
 QUIET_NS: Final = 60 * SECOND
 """How far a scene's last watermark lies behind its last sound: every incident closes in between."""
 
@@ -64,13 +68,16 @@ def replay(
     if not scene.pieces:
         raise SceneError(f"{scene.name}: no audio.csv; a scene of pulses is for locate")
     seconds = audio_seconds(scene)
+    _allow_open_files(len(scene.network.sites))
     machines = _Machines(scene, policy)
     events = _heard(scene, machines, progress or (lambda _seconds: None))
-    return Run.of(scene, events if tell is None else _telling(events, tell), machines.locator.counts, seconds)
+    return Run.of(scene, events if tell is None else _telling(events, tell), machines.passed_over, seconds)
 
 
-def locate(scene: Scene, *, policy: Policy | None = None) -> Run:
+def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[float], None] | None = None) -> Run:
     """Everything that happens in a scene of pulses; shots given with the pulses are solved as they were given.
+
+    ``progress`` takes how many pulses were handed over since it was last called.
 
     Raises
     ------
@@ -80,7 +87,8 @@ def locate(scene: Scene, *, policy: Policy | None = None) -> Run:
     if scene.pieces:
         raise SceneError(f"{scene.name}: was read for its audio; read it with audio=False for its pulses.csv")
     machines = _Machines(scene, policy)
-    return Run.of(scene, _told(scene, machines), machines.locator.counts, 0.0)
+    events = _told(scene, machines, progress or (lambda _pulses: None))
+    return Run.of(scene, events, machines.passed_over, 0.0)
 
 
 class _Machines:
@@ -88,8 +96,14 @@ class _Machines:
 
     def __init__(self, scene: Scene, policy: Policy | None) -> None:
         self.locator = Locator(scene.network, scene.frame, scene.air, scene.source_up_m, scene.source_sigma_m)
-        self.desk = Desk(policy, "replay", scene.name, _provenance(scene))
+        self.desk = Desk(
+            policy, "replay", scene.name, _provenance(scene, policy or Policy(), self.locator.solver.street)
+        )
         self.last_ns = scene.start_ns
+
+    def passed_over(self) -> dict[str, int]:
+        """What was not used, and why."""
+        return {**self.locator.counts, "too-late": self.desk.counts["too_late"]}
 
     def receive(self, message: Message) -> Iterator[Event]:
         if isinstance(message, Detection):
@@ -121,6 +135,18 @@ def _telling(events: Iterator[Event], tell: Callable[[Alert], None]) -> Iterator
 
 
 # audio
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the limit of open files, usually 1,024, as far as we may: recordings stay open while they are heard."""
+    try:
+        import resource  # noqa: PLC0415  (not everywhere)
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
 
 
 def _heard(scene: Scene, machines: _Machines, progress: Callable[[float], None]) -> Iterator[Event]:
@@ -205,28 +231,40 @@ def audio_seconds(scene: Scene) -> float:
 # pulses
 
 
-def _told(scene: Scene, machines: _Machines) -> Iterator[Event]:
-    """Hand over the pulses in the order of time; those that come with their shot are solved at once."""
+def _told(scene: Scene, machines: _Machines, progress: Callable[[float], None]) -> Iterator[Event]:
+    """Hand over the pulses in the order of time; a shot that they come with is solved when its last one has come."""
     given: dict[str, list[Detection]] = {}
     first_ns = min((pulse.detection.pick.onset_ns for pulse in scene.pulses), default=scene.start_ns)
     last_ns = max((pulse.detection.pick.onset_ns for pulse in scene.pulses), default=scene.start_ns)
     for sensor_id, listening in scene.listening.items():
         from_ns = listening.from_ns if listening.from_ns is not None else min(first_ns, scene.start_ns) - SECOND
         machines.locator.listened(sensor_id, from_ns, listening.to_ns or last_ns + QUIET_NS)
+    awaited = Counter(pulse.shot_id for pulse in scene.pulses)
     for pulse in scene.pulses:
         yield from machines.tick(pulse.detection.pick.onset_ns)
+        progress(1.0)
         if pulse.shot_id is None:
             yield from machines.receive(pulse.detection)
-        else:
-            machines.last_ns = max(machines.last_ns, pulse.detection.pick.onset_ns)
-            yield pulse.detection
-            given.setdefault(pulse.shot_id, []).append(pulse.detection)
-    for shot_id, detections in sorted(given.items(), key=lambda item: item[1][0].pick.onset_ns):
-        yield from machines.tell((machines.locator.solve_given(shot_id, detections),))
+            continue
+        machines.last_ns = max(machines.last_ns, pulse.detection.pick.onset_ns)
+        yield pulse.detection
+        heard = given.setdefault(pulse.shot_id, [])
+        heard.append(pulse.detection)
+        if len(heard) == awaited[pulse.shot_id]:
+            yield from machines.tell((machines.locator.solve_given(pulse.shot_id, given.pop(pulse.shot_id)),))
     yield from machines.finish()
 
 
-def _provenance(scene: Scene) -> Provenance:
-    """From what a replay is made; the desk adds the models that judged and the weather."""
-    content = "\n".join(f"{name} {digest}" for name, digest in scene.hashes.items())
-    return Provenance(versions=versions(), configuration_hash=hashlib.sha256(content.encode()).hexdigest())
+def _provenance(scene: Scene, policy: Policy, street: Street) -> Provenance:
+    """From what a replay is made; the desk adds the models that judged and the weather.
+
+    The configuration is where the sensors stand, the weather, what is assumed of streets, and the policy; neither what
+    was heard nor the truth.
+    """
+    parts = [f"{name} {scene.hashes[name]}" for name in CONFIGURATION if name in scene.hashes]
+    content = "\n".join([*parts, repr(policy), repr(street)])
+    return Provenance(
+        versions=versions(),
+        model_hash=model_hash() if scene.pieces else None,
+        configuration_hash=hashlib.sha256(content.encode()).hexdigest(),
+    )

@@ -42,8 +42,26 @@ def read_shots(folder: Path) -> list[Shot]:
         ]
     except FileNotFoundError as error:
         raise SceneError(f"{error.filename}: absent; is this the --out folder of a replay or locate?") from None
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise SceneError(f"{folder}: not as a run writes it ({error}); run it again") from None
+
+
+def read_times(folder: Path) -> tuple[float, float]:
+    """How long a run took and how much audio it heard, s.
+
+    Raises
+    ------
+    SceneError
+        As `read_shots`.
+    """
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        return float(summary["wall_s"]), float(summary["audio_s"])
+    except FileNotFoundError:
+        raise SceneError(f"{path}: absent; is this the --out folder of a replay or locate?") from None
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise SceneError(f"{path}: not as a run writes it ({error}); run it again") from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

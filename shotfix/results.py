@@ -61,18 +61,27 @@ class UnavailableError(Exception):
     """Something outside the program did not answer; the message is one line and says what."""
 
 
-def check_free(folder: Path, *, force: bool) -> None:
-    """Refuse a folder that holds something, unless it may be overwritten.
+def check_free(folder: Path, *, force: bool, files: Sequence[str] = FILES, folders: Sequence[str] = ()) -> None:
+    """Refuse a folder that holds something, unless that may be overwritten.
+
+    ``files`` and, among them, ``folders`` are what an earlier result may have left; without the first it is none.
 
     Raises
     ------
     OutputError
-        When it is a file, or not empty and ``force`` is false.
+        When it is a file, when it is not empty and ``force`` is false, or when what it holds is no run: that is for
+        its owner to remove.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; name a folder")
-    if folder.is_dir() and not force and any(folder.iterdir()):
+    held = list(folder.iterdir()) if folder.is_dir() else []
+    if held and not force:
         raise OutputError(f"{folder}: not empty; name another folder, or add --force to overwrite a run in it")
+    foreign = [path for path in held if path.name in files and path.is_dir() != (path.name in folders)]
+    if not (folder / files[0]).is_file():
+        foreign += [path for path in held if path.name not in files]
+    if foreign:
+        raise OutputError(f"{folder}: holds {foreign[0].name}, which nothing of ours left there; name another folder")
 
 
 def write_run(run: Run, folder: Path) -> None:
@@ -109,7 +118,7 @@ def summary(run: Run) -> dict[str, Any]:
         "audio_s": round(run.audio_s, 3),
         "warnings": list(run.scene.warnings),
         "versions": versions(),
-        "inputs_sha256": run.scene.hashes,
+        "inputs_sha256": run.inputs,
     }
 
 
@@ -121,7 +130,7 @@ def _detections(detections: Sequence[Detection]) -> tuple[Sequence[str], Iterato
 def _detection(d: Detection, bearings: bool) -> list[str]:
     pick = d.pick
     row = [
-        d.pulse_id, d.sensor_id, instant_text(pick.onset_ns), f"{pick.sigma_s:.9f}", f"{pick.p_outlier:.4f}",
+        d.pulse_id, d.sensor_id, instant_text(pick.onset_ns), _seconds(pick.sigma_s), f"{pick.p_outlier:.4f}",
         _decimals(pick.snr_db, 2), _decimals(pick.level_db_spl, 2), f"{d.llr:.4f}", f"{d.p_gunshot:.6f}", d.sound,
     ]  # fmt: skip
     if bearings:
@@ -160,6 +169,11 @@ def _pulses_used(shot: Fix | Unfixed) -> Iterator[list[str]]:
         d = arrival.detection
         residual = f"{arrival.residual_s:.9f}" if isinstance(shot, Fix) else ""
         yield [shot.shot_id, d.pulse_id, d.sensor_id, instant_text(d.pick.onset_ns), residual, f"{arrival.weight:.6f}"]
+
+
+def _seconds(sigma_s: float) -> str:
+    """A sigma, which is above nought also where nine decimals would not show it."""
+    return f"{sigma_s:.9f}" if sigma_s >= 1e-6 else f"{sigma_s:.4g}"
 
 
 def _decimals(value: float | None, decimals: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from acoustic.detection import Detection
@@ -31,19 +32,21 @@ class Run:
     incidents: dict[str, str]
     alerts: tuple[Alert, ...]
     passed_over: dict[str, int]
-    """What was not used, and why, by the counts of the locator."""
+    """What was not used, and why, by the counts of locator and desk."""
     audio_s: float = 0.0
     wall_s: float = 0.0
+    inputs: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of every file that was read, recordings too."""
 
     @classmethod
     def of(
         cls,
         scene: Scene,
         events: Iterable[Detection | Fix | Unfixed | Alert],
-        passed_over: dict[str, int],
+        passed_over: Callable[[], dict[str, int]],
         audio_s: float,
     ) -> Run:
-        """Gather what happens; ``passed_over`` is filled while it does."""
+        """Gather what happens; ``passed_over`` is asked when it has."""
         began = time.perf_counter()
         detections: list[Detection] = []
         shots: dict[str, Fix | Unfixed] = {}
@@ -62,9 +65,10 @@ class Run:
             shots=tuple(sorted(shots.values(), key=lambda shot: (shot.time_ns, shot.shot_id))),
             incidents={shot.shot_id: alert.incident_id for alert in alerts for shot in alert.rounds},
             alerts=tuple(alerts),
-            passed_over={name: count for name, count in passed_over.items() if count},
+            passed_over={name: count for name, count in passed_over().items() if count},
             audio_s=audio_s,
             wall_s=time.perf_counter() - began,
+            inputs=_hashes(scene),
         )
 
     @property
@@ -79,6 +83,16 @@ class Run:
             for number, mode in enumerate(shot.modes, start=1):
                 features += _features(shot, number, mode)
         return {"type": "FeatureCollection", "features": features}
+
+
+def _hashes(scene: Scene) -> dict[str, str]:
+    hashes = dict(scene.hashes)
+    for piece in scene.pieces:
+        name = piece.name or piece.path.name
+        if name not in hashes:
+            with piece.path.open("rb") as stream:
+                hashes[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return dict(sorted(hashes.items()))
 
 
 def _features(shot: Fix, number: int, mode: Mode) -> list[dict[str, Any]]:

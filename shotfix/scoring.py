@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from localization.study.scene_reading import read_scene
 from localization.study.score import Score, score
 from localization.study.table import SceneError
-from shotfix.reading import read_shots
+from shotfix.reading import read_shots, read_times
 
 
 def score_runs(folder: Path, scenes: tuple[Path, ...], within_m: float) -> dict[str, Any]:
@@ -29,8 +28,8 @@ def score_runs(folder: Path, scenes: tuple[Path, ...], within_m: float) -> dict[
             raise SceneError(f"{path}: no truth.csv; there is nothing to compare with")
         run = folder if len(scenes) == 1 else folder / path.resolve().name
         scores[path.resolve().name] = score(scene, read_shots(run), within_m)
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        wall_s, audio_s = wall_s + summary["wall_s"], audio_s + summary["audio_s"]
+        took = read_times(run)
+        wall_s, audio_s = wall_s + took[0], audio_s + took[1]
     together = Score.together(replace(one, exact=one.exact) for one in scores.values())
     return {
         "scenes": {name: one.figures() for name, one in scores.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -20,3 +21,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a checkout that was not installed
             found[part] = "unknown"
     return found
+
+
+@functools.cache
+def model_hash() -> str:
+    """SHA-256 of the file that holds the built-in classifier."""
+    from acoustic.classifier import MODEL_PATH  # noqa: PLC0415  (only who judges sounds waits for it)
+
+    return hashlib.sha256(MODEL_PATH.read_bytes()).hexdigest()

@@ -16,13 +16,15 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from alerts.alert import decode
+from alerts.delivery import LATE_HEADER
 from alerts.words import lines, plain
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ class ControlRoom:
             return 200, "known"
         self._write({"headers": dict(headers), "body": text})
         self._remember(name)
-        _show(text)
+        _show(text, late=LATE_HEADER in headers)
         return 200, "accepted"
 
     def _recall(self) -> None:
@@ -136,15 +138,14 @@ class ControlRoom:
         os.fsync(self._log.fileno())
 
 
-def _show(text: str) -> None:
+def _show(text: str, *, late: bool) -> None:
     """Print what a dispatcher reads; with colour on a terminal only."""
     try:
         message = json.loads(text)
         said = lines(decode(json.dumps(message["data"])))
-        head = "" if not message.get("late") else "LATE - "
-    except (ValueError, KeyError, TypeError) as error:
-        said, head = (f"a signed message that is no alert of ours: {plain(str(error))}",), ""
-    title = head + said[0]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        said = (f"a signed message that is no alert of ours: {plain(str(error))}",)
+    title = f"LATE - {said[0]}" if late else said[0]
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415  (only a terminal wants colours)
         from rich.text import Text  # noqa: PLC0415
@@ -158,19 +159,29 @@ def _show(text: str) -> None:
 def application(room: ControlRoom) -> Starlette:
     """The receiver as an ASGI application: ``POST /webhook``."""
     from starlette.applications import Starlette  # noqa: PLC0415  (its import is not free)
+    from starlette.requests import ClientDisconnect  # noqa: PLC0415
     from starlette.responses import PlainTextResponse  # noqa: PLC0415
     from starlette.routing import Route  # noqa: PLC0415
 
     async def receive(request: Request) -> Response:
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > GREATEST_BODY:
-                return PlainTextResponse("too large", 413)
+        try:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > GREATEST_BODY:
+                    return PlainTextResponse("too large", 413)
+        except ClientDisconnect:
+            return PlainTextResponse("cut short", 400)  # nobody is there to read it
         status, word = room.accept(request.headers, body, time.time())
         return PlainTextResponse(word, status)
 
     return Starlette(routes=[Route(PATH, receive, methods=["POST"])])
+
+
+def _end_with(parent: TextIO) -> None:
+    """End this process once whoever started it has gone, however it went: then its end of the pipe closes."""
+    parent.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def serve(room: ControlRoom, port: int) -> None:
@@ -207,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--secret-file", type=Path, required=True, help="holds whsec_...")
     parser.add_argument("--log", type=Path, required=True, help="one line of JSON for each accepted message")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="for a parent process that may be killed")
     given = parser.parse_args(arguments)
     try:
         room = ControlRoom(_read_secret(given.secret_file), given.log)
@@ -214,6 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = error.strerror if isinstance(error, OSError) else error
         print(f"loopback: {plain(str(reason))}; check --secret-file and --log", file=sys.stderr)  # noqa: T201
         return CONFIGURATION
+    if given.until_stdin_ends:
+        threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     try:
         serve(room, given.port)
     finally:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from acoustic.instant import SECOND
 from alerts.couriers.destination import Destination, RefusedError, Resolver
-from alerts.delivery import Delivery, Receipt
+from alerts.delivery import LATE_HEADER, Delivery, Receipt
 from alerts.words import plain
 
 if TYPE_CHECKING:
@@ -82,16 +82,10 @@ def sign(secret: Secret, message_id: str, timestamp_s: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(secret.key, signed, hashlib.sha256).digest()).decode()
 
 
-def body_of(delivery: Delivery, *, late: bool = False) -> bytes:
-    """The body: type, time of the event, and the alert exactly as it was stored; ``"late": true`` when it is."""
-    mark = b'"late":true,' if late else b""
-    return (
-        f'{{"type":"alert.{delivery.kind}","timestamp":"{delivery.published_at}",'.encode()
-        + mark
-        + b'"data":'
-        + delivery.document
-        + b"}"
-    )
+def body_of(delivery: Delivery) -> bytes:
+    """The body: type, time of the event, and the alert exactly as it was stored; the same at every attempt."""
+    head = f'{{"type":"alert.{delivery.kind}","timestamp":"{delivery.published_at}","data":'
+    return head.encode() + delivery.document + b"}"
 
 
 class Webhook:
@@ -152,7 +146,8 @@ class Webhook:
             self._client = None
 
     def headers(self, delivery: Delivery, body: bytes, now_ns: int) -> dict[str, str]:
-        """The headers of an attempt at ``now_ns``."""
+        """The headers of an attempt at ``now_ns``; what is late by then says so, without a signature over it."""
+        late = {LATE_HEADER: "true"} if delivery.late(now_ns) else {}
         timestamp_s = now_ns // SECOND
         signatures = (sign(secret, delivery.message_id, timestamp_s, body) for secret in self._secrets)
         return {
@@ -161,6 +156,7 @@ class Webhook:
             "webhook-id": delivery.message_id,
             "webhook-timestamp": str(timestamp_s),
             "webhook-signature": " ".join(signatures),
+            **late,
         }
 
     def deliver(self, delivery: Delivery, now_ns: int) -> Receipt:
@@ -174,7 +170,7 @@ class Webhook:
         except (OSError, UnicodeError) as error:
             words = f"{self._destination.host} does not resolve: {plain(str(error))}"
             return Receipt(delivered=False, detail=words, unanswered=True)
-        body = body_of(delivery, late=delivery.late(now_ns))
+        body = body_of(delivery)
         try:
             return self._post(address, body, self.headers(delivery, body, now_ns), delivery.attempts)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,17 +23,17 @@ def complete(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         What an earlier result may have left there, files or folders: replaced one by one, everything else stays. The
         first one names the folder's kind: without it the rest counts for nothing, so it goes first and comes last.
     """
-    folder = folder.absolute()
+    folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    # A folder that is there stays the same one: a disk may be mounted there, or a shell stand in it.
+    stays = folder.is_dir()
+    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder if stays else folder.parent))
     try:
         yield work
-        work.chmod(0o755)
-        if folder.is_dir() and any(folder.iterdir()):
+        if stays:
             _replace(work, folder, names)
         else:
-            if folder.exists():
-                folder.rmdir()
+            work.chmod(0o755)
             work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

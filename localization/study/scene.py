@@ -32,6 +32,8 @@ class Piece:
     start_ns: int
     row: int = 0
     """Row of audio.csv, for messages; 0 where there was none."""
+    name: str = ""
+    """The file as audio.csv names it."""
 
 
 @dataclass(frozen=True, slots=True)

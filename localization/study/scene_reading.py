@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from acoustic.air import Air
 from acoustic.bearing import Bearing
 from acoustic.detection import CLASSES, Detection, probabilities_from_llr, pulse_identity
-from acoustic.instant import instant_text, parse_instant
+from acoustic.instant import SECOND, check_instant, parse_instant
 from acoustic.pick import Pick
 from localization.frame import Frame
 from localization.study.scene import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 WGS84_COLUMNS: Final = ("latitude_deg", "longitude_deg", "height_m")
 LOCAL_COLUMNS: Final = ("east_m", "north_m", "up_m")
 LARGEST_NUMBER: Final = 1e300
+WHOLE_SECONDS_S: Final = 0.25  # sigma from which a time may be a whole second: that of a second rounded away
 SMALLEST_SPREAD_M: Final = 2.0  # sensors closer together than this were probably given in degrees
 
 _SCENE_KEYS: Final = {
@@ -64,7 +66,10 @@ def read_scene(folder: Path | str, *, audio: bool | None = None) -> Scene:
     SceneError
         When anything in the folder is wrong; the message is one line.
     """
-    return _Reader(Path(folder)).scene(audio)
+    try:
+        return _Reader(Path(folder)).scene(audio)
+    except OSError as error:
+        raise SceneError(f"{error.filename or folder}: cannot be read ({error.strerror})") from None
 
 
 class _Reader:
@@ -92,9 +97,9 @@ class _Reader:
         frame = Frame.of(network, origin)
         up_m, sigma_m = self._source(table.get("source", {}), frame, network)
         if audio is None:
-            audio = (self.folder / "audio.csv").exists()
+            audio = self._has("audio.csv")
         return Scene(
-            name=str(table.get("name", self.folder.name)),
+            name=_shown(str(table.get("name", self.folder.name))),
             description=str(table.get("description", "")),
             licence=str(table.get("licence", "")),
             start_ns=start_ns,
@@ -120,6 +125,8 @@ class _Reader:
             table = tomllib.loads(content.decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SceneError(f"scene.toml: not TOML ({error})") from None
+        except RecursionError:
+            raise SceneError("scene.toml: not TOML (nested too deeply)") from None
         for section, known in _SCENE_KEYS.items():
             inner = table.get(section, {}) if section else table
             if not isinstance(inner, dict):
@@ -184,6 +191,8 @@ class _Reader:
 
     def _source(self, table: dict[str, Any], frame: Frame, network: Network) -> tuple[float, float]:
         values = self._numbers("source", table, ("up_m", "height_m", "sigma_m"))
+        if not 0.0 <= values.get("sigma_m", 0.0) <= 10_000.0:
+            raise SceneError(f"scene.toml source.sigma_m: {values['sigma_m']}; expected 0 to 10000 metres")
         sensors_up = frame.local([site.position for site in network.sites])[:, 2]
         if "up_m" in values and "height_m" in values:
             raise SceneError("scene.toml source: up_m and height_m are both given; keep one")
@@ -197,9 +206,13 @@ class _Reader:
             sigma_m = math.hypot(LEAST_SOURCE_SIGMA_M, HILLINESS * float(np.std(sensors_up)))
             return float(np.median(sensors_up)) - SOURCE_BELOW_SENSORS_M, values.get("sigma_m", sigma_m)
         sigma_m = values.get("sigma_m", 5.0)
-        if not (abs(up_m) <= 20_000.0 and 0.0 <= sigma_m <= 10_000.0):
-            raise SceneError(f"scene.toml source: height {up_m} m, sigma_m {sigma_m}; expected metres")
+        if not abs(up_m) <= 20_000.0:
+            raise SceneError(f"scene.toml source: height {up_m} m; expected metres")
         return up_m, sigma_m
+
+    def _has(self, file: str) -> bool:
+        """Whether a table is there, if only as a link that leads nowhere: that is for its reader to complain of."""
+        return os.path.lexists(self.folder / file)
 
     # sensors.csv and elements.csv
 
@@ -250,7 +263,7 @@ class _Reader:
         )
 
     def _elements(self) -> dict[str, tuple[Element, ...]]:
-        if not (self.folder / "elements.csv").exists():
+        if not self._has("elements.csv"):
             return {}
         elements: dict[str, tuple[Element, ...]] = {}
         for row in self._table("elements.csv", ("sensor_id", "channel", *LOCAL_COLUMNS), ()):
@@ -264,7 +277,7 @@ class _Reader:
 
     def _network(self, sites: list[Site]) -> Network:
         network = Network(tuple(sites))
-        if isinstance(sites[0].position, Local) and len(sites) >= 3:
+        if isinstance(sites[0].position, Local) and len(sites) >= 2:
             places = np.array([(s.position.east_m, s.position.north_m) for s in sites if isinstance(s.position, Local)])
             if np.all(np.ptp(places, axis=0) < SMALLEST_SPREAD_M):
                 raise SceneError(
@@ -282,9 +295,11 @@ class _Reader:
             begins_ns = row.instant("start", start_ns)
             if begins_ns is None:
                 raise row.error("start_utc and start_s are both empty: say when the first sample was taken")
+            row.checked(lambda begins_ns=begins_ns: check_instant(begins_ns, "the recording's start"))  # type: ignore[misc]
             channel = _channel(row) if row.cells.get("channel") else 0
             sensor_id = _known_sensor(row, known)
-            pieces.append(Piece(sensor_id, self._inside(row, row.text("path")), channel, begins_ns, row.number))
+            name = row.text("path")
+            pieces.append(Piece(sensor_id, self._inside(row, name), channel, begins_ns, row.number, name))
         if not pieces:
             raise SceneError("audio.csv: no recording in it; list each file with its sensor and start")
         return tuple(sorted(pieces, key=lambda piece: (piece.sensor_id, piece.start_ns)))
@@ -292,7 +307,10 @@ class _Reader:
     def _inside(self, row: Row, text: str) -> Path:
         if "\0" in text or Path(text).is_absolute() or re.match(r"[A-Za-z]:|\\", text):
             raise row.error(f"path is {text!r}: expected a path relative to the scene's folder")
-        path = (self.folder / text).resolve()
+        try:
+            path = (self.folder / text).resolve()
+        except RuntimeError:  # links that lead in a circle, before Python 3.13
+            raise row.error(f"{text}: no such file") from None
         if not path.is_relative_to(self.folder):
             raise row.error(f"path {text!r} leaves the scene's folder: put the file inside it")
         if not path.is_file():
@@ -314,15 +332,18 @@ class _Reader:
             if seen.setdefault(pulse.detection.pulse_id, row.number) != row.number:
                 raise row.error(f"pulse {pulse.detection.pulse_id} stands in row {seen[pulse.detection.pulse_id]} too")
             pulses.append(pulse)
-        times = [pulse.detection.pick.onset_ns for pulse in pulses]
-        if len(pulses) > 3 and all(t % 1_000_000_000 == 0 for t in times):
-            self.warnings.append("pulses.csv: every time is a whole second; were the fractions cut off?")
+        picks = [pulse.detection.pick for pulse in pulses]
+        if len(picks) >= 3 and all(pick.onset_ns % SECOND == 0 and pick.sigma_s < WHOLE_SECONDS_S for pick in picks):
+            raise SceneError(
+                "pulses.csv: every time is a whole second: sound goes 340 m in one, so write the fractions, or a "
+                f"time_sigma_s of {WHOLE_SECONDS_S:g} or more"
+            )
         return tuple(sorted(pulses, key=lambda pulse: (pulse.detection.pick.onset_ns, pulse.detection.sensor_id)))
 
     # truth.csv
 
     def _truth(self, wgs84: bool, start_ns: int) -> tuple[Truth, ...]:
-        if not (self.folder / "truth.csv").exists():
+        if not self._has("truth.csv"):
             return ()
         place = WGS84_COLUMNS[:2] if wgs84 else LOCAL_COLUMNS[:2]
         known = ("class", "time_s", "time_utc", "sigma_m", "pulse_ids", WGS84_COLUMNS[2], LOCAL_COLUMNS[2])
@@ -409,7 +430,6 @@ def _shot(row: Row, wgs84: bool, start_ns: int) -> Truth:
     )
 
 
-def describe(scene: Scene) -> str:
-    """One line for people: name, sensors, pieces or pulses, start."""
-    content = f"{len(scene.pieces)} recordings" if scene.pieces else f"{len(scene.pulses)} pulses"
-    return f"{scene.name}: {len(scene.network.sites)} sensors, {content}, from {instant_text(scene.start_ns, 3)}"
+def _shown(name: str) -> str:
+    """A folder's name as text: what is not UTF-8 in it becomes question marks."""
+    return name.encode("utf-8", "replace").decode("utf-8")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from acoustic.instant import SECOND, after, parse_instant
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_OFFSET_S: Final = 400 * 86_400  # a scene is not longer than a year
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 LONGEST_MESSAGE: Final = 300
@@ -89,11 +90,10 @@ class Row:
         value = self.cells.get(column, "")
         if not value:
             return None
-        try:
-            seconds = Decimal(value)
-        except InvalidOperation:
-            raise self.error(f"{column} is {value!r}: expected seconds after the scene's start_utc") from None
-        if not seconds.is_finite() or abs(seconds) > LONGEST_OFFSET_S:
+        if _DECIMAL.fullmatch(value) is None:
+            raise self.error(f"{column} is {value}: expected seconds after the scene's start_utc, as a number")
+        seconds = Decimal(value)
+        if abs(seconds) > LONGEST_OFFSET_S:
             raise self.error(f"{column} is {value}: expected seconds after the scene's start_utc; is it a clock time?")
         return after(origin_ns, 0.0) + int((seconds * SECOND).to_integral_value())
 
@@ -143,6 +143,8 @@ def rows(
         raise SceneError(f"{file}: absent; a scene of this kind needs it") from None
     except IsADirectoryError:
         raise SceneError(f"{file}: a folder, not a file") from None
+    except OSError as error:
+        raise SceneError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise SceneError(f"{file}: not UTF-8 text; save it as UTF-8 CSV") from None
     except csv.Error as error:
@@ -155,9 +157,10 @@ def _check_header(
     missing = [name for name in required if name not in header]
     if missing:
         raise SceneError(f"{file}: no column {missing[0]}; the first row must name the columns {', '.join(required)}")
-    repeated = sorted({name for name in header if header.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(header).items() if count > 1)
     if repeated:
         raise SceneError(f"{file}: column {repeated[0]} stands twice")
-    unknown = [name for name in header if name and name not in (*required, *known)]
+    meant = {*required, *known}
+    unknown = [name for name in header if name and name not in meant]
     if unknown:
         warn(f"{file}: ignored unknown column{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")

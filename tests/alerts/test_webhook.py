@@ -160,7 +160,6 @@ def test_the_body_holds_the_stored_document_byte_for_byte():
     message = json.loads(body)
     assert list(message) == ["type", "timestamp", "data"]
     assert (message["type"], message["timestamp"]) == ("alert.new", sent.published_at)
-    assert json.loads(body_of(sent, late=True))["late"] is True
     assert len(body) < 20_000
 
 

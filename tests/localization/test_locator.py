@@ -177,7 +177,7 @@ def test_neither_arrival_order_nor_ticks_matter(ticks_s, dice):
 
 
 def test_memory_is_bounded():
-    """An hour of noise leaves behind no more than the window holds."""
+    """Half an hour of noise leaves behind no more than the window holds."""
     locator = streets.locator(CITY)
     most = 0
     for k, d in enumerate(streets.noise(CITY, 0.3, 1_800.0, seed=5)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 import shutil
 import struct
@@ -370,3 +371,104 @@ def test_researchers_import(pulses):
     assert result.to_geojson()["type"] == "FeatureCollection"
     assert set(FILES) >= set(OUTPUTS)
     assert Path(shotfix.__file__).name == "__init__.py"
+
+
+# what is told of shots that came already put together
+
+
+def test_shots_that_were_given_keep_their_time(tmp_path, pulses):
+    """Twenty minutes apart: each is told in its own time, not when the scene is over."""
+    city = streets.square()
+    rows = []
+    for k, time_s in enumerate((5.0, 610.0, 1205.0)):
+        for d in streets.bang(city, (60.0, -80.0), time_s, noise_s=0.0005, llr=4.0):
+            rows.append((d.sensor_id, f"{(d.pick.onset_ns - streets.START_NS) / 1e9:.9f}", d.llr, f"g{k}"))
+    table(pulses / "pulses.csv", ["sensor_id", "time_s", "llr", "shot_id"], rows)
+    assert run("locate", pulses, "--out", tmp_path / "out")[0] == 0
+    told = shots(tmp_path / "out")
+    assert [row["shot_id"] for row in told] == ["g0", "g1", "g2"]
+    assert len({row["incident_id"] for row in told} - {""}) == 3
+    assert "too-late" not in json.loads((tmp_path / "out" / "summary.json").read_text())["counts"]["passed_over"]
+
+
+def test_inputs_are_all_hashed_and_the_truth_is_no_configuration(audible, tmp_path):
+    def played(name):
+        assert run("replay", audible, "--out", tmp_path / name)[0] == 0
+        alerts = [json.loads(line) for line in (tmp_path / name / "alerts.jsonl").read_text().splitlines()]
+        hashes = json.loads((tmp_path / name / "summary.json").read_text())["inputs_sha256"]
+        return alerts, hashes
+
+    alerts, hashes = played("before")
+    assert {"audio/A.flac", "audio/B.flac", "audio/C.flac", "sensors.csv", "scene.toml"} <= set(hashes)
+    (audible / "truth.csv").write_text("shot_id,east_m,north_m\nx,1,2\n")
+    again, more = played("after")
+    assert "truth.csv" in more
+    assert again == alerts
+    assert all(len(alert["provenance"]["model_hash"]) == 64 for alert in alerts)
+
+
+def test_more_sensors_than_files_may_be_open(audible, tmp_path):
+    """The usual limit of 1,024 is soft: a city of several thousand sensors must not stop at it."""
+    program = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (32, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "from shotfix.commands import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    rows = [(f"{name}{k}", 200.0 * k + 30 * n, 150.0 * n, 8) for n, name in enumerate("ABC") for k in range(20)]
+    table(audible / "sensors.csv", ["sensor_id", "east_m", "north_m", "up_m"], rows)
+    table(
+        audible / "audio.csv",
+        ["sensor_id", "path", "start_s"],
+        [(row[0], f"audio/{row[0][0]}.flac", 0) for row in rows],
+    )
+    command = [sys.executable, "-c", program, "replay", str(audible), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("made", ["link", "dangling", "here"])
+def test_a_folder_that_is_there_stays_the_same(pulses, tmp_path, made, monkeypatch):
+    """A disk may be mounted there, a link lead there, a shell stand in it."""
+    real, out = tmp_path / "real", tmp_path / "out"
+    if made != "dangling":
+        real.mkdir()
+    out.symlink_to(real)
+    before = real.stat().st_ino if real.exists() else None
+    if made == "here":
+        monkeypatch.chdir(real)
+        out = Path()
+    assert run("locate", pulses, "--out", out)[0] == 0
+    assert (real / "shots.csv").is_file()
+    assert before in (None, real.stat().st_ino)
+
+
+@pytest.mark.parametrize("foreign", ["map.png/mine.txt", "holiday.jpg"])
+def test_force_touches_nothing_that_is_no_run(pulses, tmp_path, foreign):
+    mine = tmp_path / "out" / foreign
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    code, _, complaint = run("locate", pulses, "--out", tmp_path / "out", "--force")
+    assert code == 2
+    assert foreign.split("/")[0] in complaint
+    assert mine.read_text() == "mine"
+
+
+def test_a_pipe_is_no_recording(tmp_path):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    code, said, _ = run("classify", "--json", pipe)
+    assert code == 65
+    assert "not a regular file" in json.loads(said)["error"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[", None])
+def test_scoring_what_is_no_run(pulses, tmp_path, content):
+    run("locate", pulses, "--out", tmp_path / "out")
+    (tmp_path / "out" / "summary.json").unlink()
+    if content is not None:
+        (tmp_path / "out" / "summary.json").write_text(content)
+    code, _, complaint = run("score", tmp_path / "out", pulses)
+    assert code == 65
+    assert complaint.count("\n") == 1
+    assert "summary.json" in complaint
