@@ -135,7 +135,7 @@ def sound_speed(temperature_c: float, relative_humidity_percent: float, pressure
 
     Cramer (1993), equation 15 and table III, with the saturation pressure of Davis (1992). Stated for 0 to 30 degC,
     75 to 102 kPa and water below a mole fraction of 0.06; outside it goes on smoothly and agrees with an ideal gas
-    within 0.1 m/s down to -20 degC.
+    within 0.15 m/s down to -20 degC.
     """
     t, p, a = temperature_c, pressure_pa, CRAMER
     kelvin = t + ZERO_CELSIUS_K

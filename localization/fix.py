@@ -12,6 +12,7 @@ from acoustic.instant import check_instant
 from localization.ellipse import Covariance, Ellipse
 from sensors.site import Geodetic, Local
 
+# "ambiguous" is for locators that give no place where several remain: this one gives them all, as modes.
 REASONS: Final = ("too-few-sensors", "degenerate-geometry", "ambiguous", "inconsistent")
 """Why a bang has no fix: fewer than three sensors; sensors so placed that they cannot tell; several places explain
 the arrivals equally well and far apart; no place explains them."""

@@ -354,7 +354,7 @@ class Locator:
 
     def solve_given(self, shot_id: str, detections: Sequence[Detection]) -> Fix | Unfixed:
         """Fix a bang whose detections somebody has already put together, ordered by onset."""
-        return self.solver.solve(shot_id, 1, detections, self._standing.sites_of(detections))
+        return self.solver.solve(shot_id, 1, detections, self._standing.sites_of(detections), given=True)
 
     def _solve(self, shot_id: str, association: Association, *, further: bool = False) -> Fix | Unfixed:
         """Fix the bang of an association; ``further`` rounds of a place need not have been heard as first sounds."""

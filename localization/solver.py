@@ -72,6 +72,7 @@ class Solver:
         silent: Sequence[str] = (),
         *,
         chosen: bool = False,
+        given: bool = False,
     ) -> Fix | Unfixed:
         """Fix a bang, or say why it cannot be.
 
@@ -87,8 +88,13 @@ class Solver:
             The detections were chosen because they agree on a place: what each sensor alone thought of its pick being
             an echo has been weighed by then, and does not count again. A sensor takes every later round of a burst for
             the echo of the first.
+        given : bool
+            Somebody else put the detections together: fewer of them are echoes.
         """
-        return _Problem(self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent), chosen).answer()
+        indirect = self.street.p_indirect_given if given else self.street.p_indirect
+        return _Problem(
+            self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent), indirect, chosen=chosen
+        ).answer()
 
     def unfixed(self, shot_id: str, revision: int, reason: str, detections: Sequence[Detection]) -> Unfixed:
         """A bang without a place, and why; a sensor's second detection counts as an echo."""
@@ -107,8 +113,7 @@ class _Problem:
 
     def __init__(
         self, solver: Solver, shot_id: str, revision: int, detections: tuple[Detection, ...], sites: tuple[Site, ...],
-        silent: tuple[str, ...],
-        chosen: bool,
+        silent: tuple[str, ...], indirect: float, *, chosen: bool,
     ) -> None:  # fmt: skip
         self.solver, self.shot_id, self.revision, self.silent = solver, shot_id, revision, silent
         self.detections = detections
@@ -132,7 +137,6 @@ class _Problem:
                 for k in kept
             ]
         )
-        indirect = solver.street.p_indirect
         own = np.array([0.0 if chosen else detections[k].pick.p_outlier for k in kept])
         self.outlier = 1.0 - (1.0 - own) * (1.0 - indirect)
         self.outlier = np.minimum(self.outlier, 0.99)

@@ -31,6 +31,8 @@ class Street:
         are not direct. Echoes come up to 300 ms late.
     p_indirect : float
         Share of first arrivals that are not direct, whatever the pick says of itself.
+    p_indirect_given : float
+        The same where somebody has put the arrivals of a bang together, and left most of those out.
     near_share, half_range_m : float
         Probability that a listening sensor nearby reports a bang, and the distance at which it has fallen to half.
     bangs_per_s_m2 : float
@@ -49,6 +51,7 @@ class Street:
     stray_scale_s: float = 0.3
     stray_share: float = 0.2
     p_indirect: float = 0.1
+    p_indirect_given: float = 0.02
     near_share: float = 0.95
     half_range_m: float = 900.0
     bangs_per_s_m2: float = 3.0 / 3600.0 / 1e6

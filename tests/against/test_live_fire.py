@@ -66,20 +66,23 @@ def errors(run):
 
 
 def test_from_sound_alone(scenes, four_eared):
-    found, off, far = 0, [], []
+    found, exact, off, far = 0, 0, [], []
     for folder in scenes("audio"):
         near = []
-        for error, marked in errors(replay(read_scene(folder))):
+        run = replay(read_scene(folder))
+        for error, marked in errors(run):
             if error <= 50.0:
                 near.append(error)
             elif not marked:
                 far.append((folder.name, error))
         found += min(len(near), four_eared[folder.name])
+        exact += len(near) == len(run.fixes) == len(run.scene.truth)
         off += near
     print(
-        f"found {found} of 165, median {np.median(off):.2f} m, 90 % {np.percentile(off, 90):.2f} m, far unmarked {far}"
+        f"found {found} of 165, {exact} of 90 tests exact, median {np.median(off):.2f} m, 90 % {np.percentile(off, 90):.2f} m, far unmarked {far}"
     )
     assert found >= 0.9 * 165
+    assert exact >= 0.85 * 90  # no round too few, none too many, none elsewhere
     assert np.median(off) <= 8.0
     assert far == []
 

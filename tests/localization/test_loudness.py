@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from localization.loudness import CHANCE_DB, DECAY_DB, LEVEL_AT_1_M_DB, SCATTER_DB, SOURCE_DB, loudness_odds
+from localization.loudness import (
+    AUDIBLE_DB,
+    CHANCE_DB,
+    DECAY_DB,
+    LEVEL_AT_1_M_DB,
+    SCATTER_DB,
+    SOURCE_DB,
+    audible_share,
+    loudness_odds,
+)
 
 DISTANCES = np.array([80.0, 200.0, 350.0, 600.0])
 NEVER = np.zeros(4, bool)
@@ -51,3 +60,22 @@ def test_a_clipped_level_says_only_at_least():
 
 def test_unknown_levels_say_nothing():
     assert loudness_odds(np.full(4, np.nan), NEVER, DISTANCES) == 0.0
+
+
+def test_a_quiet_bang_need_not_be_heard_by_all():
+    """One in two where the expected level lies just `AUDIBLE_DB` above the noise; by the normal law about it."""
+    levels, far = expected(DISTANCES), np.array([700.0])
+    level_there = float(expected(far)[0])
+    floors = np.array([level_there - AUDIBLE_DB + step for step in (-SCATTER_DB, 0.0, SCATTER_DB)])
+    shares = audible_share(levels, NEVER, DISTANCES, np.repeat(far, 3), floors)
+    assert shares == pytest.approx([0.8413, 0.5, 0.1587], abs=1e-4)
+    quieter = audible_share(levels - 15.0, NEVER, DISTANCES, np.repeat(far, 3), floors)
+    assert np.all(quieter < shares - 0.1)
+
+
+def test_silence_counts_in_full_where_nothing_is_known():
+    unknown = np.full(4, np.nan)
+    assert audible_share(unknown, NEVER, DISTANCES, np.array([700.0]), np.array([50.0])).tolist() == [1.0]
+    assert audible_share(expected(DISTANCES), NEVER, DISTANCES, np.array([9_000.0]), np.array([np.nan])).tolist() == [
+        1.0
+    ]
