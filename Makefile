@@ -45,6 +45,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
+	$(BIN)/python -m pip install -q -e ".[rivals]"
 	$(BIN)/python -m benchmarks
 
 endurance: $(VENV)/.dev

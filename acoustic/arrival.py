@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic import kernels
+from acoustic import kernels, timing_kernels
 from acoustic.gate import LOWEST_FLOOR
+from acoustic.shock import is_shock_wave
+from acoustic.template import fit_front
+from acoustic.uncertainty import ECHO_MEMORY_S, fitted_sigma_s, outlier_probability, risen_sigma_s
+
+__all__ = ["ECHO_MEMORY_S", "Arrival", "bias_s", "find_arrival", "is_clipped", "outlier_probability"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,18 +26,19 @@ POST_S: Final = 0.3
 SEARCH_BACK_S: Final = 0.0015
 SEARCH_FORWARD_S: Final = 0.012
 RISE_FRACTION: Final = 0.3  # of the peak; .25 to .35 repeat best on live fire
+RISE_OVER_NOISE: Final = 5.0
 NOISE_BLOCK_S: Final = 0.005
 
-BIAS_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 32_000, 44_100)
-BIAS_US: Final = (-34.0, -21.0, -10.0, 7.0, 19.0, 24.0, 26.0)
-INTERPOLATION_SAMPLES: Final = 0.06
-UNKNOWN_SHAPE_S: Final = 6e-6
+FIT_BACK_S: Final = 0.0005
+FIT_FORWARD_S: Final = 0.0003
+FIT_AFTER_PEAK_S: Final = 0.0001
+DIM_DB: Final = 17.0  # below it noise crosses the level of the first rise too, see `timing_kernels.first_rise`
+DIM_BACK_S: Final = 0.001
+EXPLAINED: Final = 0.9
+MISFIT: Final = 4.0  # settled on live fire: fits worse than both repeat no better than the first rise
 
-STREET_OUTLIERS: Final = 0.05  # first arrivals on live fire that are over 3 to 5 ms late
-MOST_ECHO: Final = 0.95
-QUICK_S: Final = 0.1
-QUICK_ECHO: Final = 0.6
-ECHO_MEMORY_S: Final = 1.0
+BIAS_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 32_000, 44_100)
+BIAS_US: Final = (-48.0, -35.0, -24.0, -7.0, 5.0, 10.0, 12.0)
 
 FULL_SCALE: Final = kernels.FULL_SCALE
 
@@ -51,6 +57,10 @@ class Arrival:
         Greatest departure of the unfiltered samples from their mean before the impulse, of full scale.
     clipped : bool
         Samples stood still at an extreme.
+    fitted : bool
+        The onset is that of a template; otherwise that of the first rise.
+    shock_wave : bool
+        It is the N-wave of a bullet: no blast, and its onset not that of the shot.
     """
 
     index: float
@@ -58,13 +68,16 @@ class Arrival:
     snr_db: float
     peak: float
     clipped: bool
+    fitted: bool = False
+    shock_wave: bool = False
 
 
 def find_arrival(samples: NDArray[np.float32], filtered: NDArray[np.float32], trigger: int, rate_hz: int) -> Arrival:
     """The first arrival of the impulse that fired at ``trigger``.
 
-    The band-passed signal first rises through 0.3 of the greatest peak within 12 ms. Against the true onset of
-    simulated blasts that is late by `bias_s`, which is taken off.
+    The band-passed signal first rises through 0.3 of the greatest peak within 12 ms, and through five times the noise.
+    Around that place the template of a blast is fitted. Where it fits, the onset is the template's; where it does not,
+    as among the echoes of a street, the onset is the place of the first rise less `bias_s`.
 
     Parameters
     ----------
@@ -76,83 +89,46 @@ def find_arrival(samples: NDArray[np.float32], filtered: NDArray[np.float32], tr
     rate_hz : int
         Of the window.
     """
-    crossing, peak, noise, slope = kernels.first_arrival(
-        filtered,
-        trigger,
-        round(SEARCH_BACK_S * rate_hz),
-        round(SEARCH_FORWARD_S * rate_hz),
-        RISE_FRACTION,
-        round(NOISE_BLOCK_S * rate_hz),
+    back, forward = round(SEARCH_BACK_S * rate_hz), round(SEARCH_FORWARD_S * rate_hz)
+    crossing, peak, noise, slope = timing_kernels.first_rise(
+        filtered, trigger, back, forward, RISE_FRACTION, RISE_OVER_NOISE, round(NOISE_BLOCK_S * rate_hz)
     )
     noise = max(noise, LOWEST_FLOOR)
     snr_db = 20.0 * math.log10(max(peak, LOWEST_FLOOR) / noise)
-    onset = max(crossing - bias_s(rate_hz) * rate_hz, 0.0)
+    begin, end = crossing - FIT_BACK_S * rate_hz, crossing + FIT_FORWARD_S * rate_hz
+    if snr_db < DIM_DB:  # the crossing may be the noise's own: look as far as the peak, and let the whole blast tell
+        searched = np.abs(filtered[max(trigger - back, 1) : trigger + forward])
+        peak_at = max(trigger - back, 1) + int(np.argmax(searched))
+        begin, end = crossing - DIM_BACK_S * rate_hz, max(end, peak_at + FIT_AFTER_PEAK_S * rate_hz)
+    front = fit_front(filtered, trigger, begin, end, rate_hz)
+    if front is not None and (front.explained >= EXPLAINED or front.misfit <= MISFIT):
+        onset, sigma_s = front.index, fitted_sigma_s(front.sigma / rate_hz, front.misfit)
+    else:
+        front = None
+        onset, sigma_s = crossing - bias_s(rate_hz) * rate_hz, risen_sigma_s(noise / max(slope, LOWEST_FLOOR), rate_hz)
+    onset = max(onset, 0.0)
     first = math.floor(onset)
-    body = samples[first : first + round(SEARCH_FORWARD_S * rate_hz)].astype(np.float64)
+    body = samples[first : first + forward].astype(np.float64)
     before = samples[:trigger].astype(np.float64)
     return Arrival(
         index=onset,
-        sigma_s=sigma_s(noise / max(slope, LOWEST_FLOOR), rate_hz),
+        sigma_s=sigma_s,
         snr_db=snr_db,
         peak=float(np.max(np.abs(body - before.mean()))),
         clipped=is_clipped(body),
+        fitted=front is not None,
+        shock_wave=is_shock_wave(samples, onset, rate_hz),
     )
 
 
 def bias_s(rate_hz: int) -> float:
     """How late the crossing comes after the onset, s; negative where it comes early.
 
-    Measured on simulated Friedlander blasts of 0.5 to 2 ms without air, at an SNR above 25 dB. It is the delay of the
-    detection band and of the rise to 0.3, less what a converter's anti-alias filter spreads ahead of the onset, which
-    rules below 16 kHz. Air takes the front off a blast: at minimum phase the crossing then comes another 0.15 ms late
-    at 300 m, 0.28 ms at 800 m, against sound of the highest frequencies. Sound of a few kilohertz outruns the
-    zero-frequency speed that travel times are reckoned with by about as much, so nothing is taken off for it.
+    Measured on simulated Friedlander blasts of 0.5 to 3 ms, 50 to 800 m away in streets, at an SNR above 20 dB. It is
+    the delay of the detection band and of the rise to 0.3, less what a converter's anti-alias filter spreads ahead of
+    the onset, which rules below 16 kHz. Onsets are those of sound at the speed of `Air`.
     """
     return float(np.interp(rate_hz, BIAS_RATES_HZ, BIAS_US)) * 1e-6
-
-
-def sigma_s(noise_over_slope: float, rate_hz: int) -> float:
-    """One standard deviation of an arrival that is no outlier, s.
-
-    Parameters
-    ----------
-    noise_over_slope : float
-        Root mean square of the noise over the rise for each sample at the crossing: how far, in samples, the noise
-        moves it. SNR and band width are both in it.
-    rate_hz : int
-
-    Notes
-    -----
-    Settled on 3,900 simulated blasts at 8 to 48 kHz and 50 to 800 m: 90 % intervals hold 85 to 96 % above 18 dB.
-    What remains without noise is the interpolation between samples and the unknown length of the blast.
-    """
-    return math.hypot(noise_over_slope / rate_hz, INTERPOLATION_SAMPLES / rate_hz, UNKNOWN_SHAPE_S)
-
-
-def outlier_probability(snr_db: float, drop_db: float = -math.inf, delay_s: float = math.inf) -> float:
-    """Probability that a time is not the onset of a direct sound.
-
-    Parameters
-    ----------
-    snr_db : float
-        Below 19 dB the first crossing is often the noise's own: that share was settled on simulated blasts.
-    drop_db : float
-        How far its peak is below the loudest within the second before; minus infinity where there was none.
-    delay_s : float
-        How long after that loudest one it came.
-
-    Notes
-    -----
-    Live fire: of 3,700 impulses 3 dB or more below another one of the last second 0.3 % were tagged as direct; of
-    the equally loud ones a third, but of those within 0.1 s none. Automatic fire follows itself that fast and two
-    shooters may differ by that much, so neither is ever quite ruled out; the street's own share of late first
-    arrivals is `STREET_OUTLIERS`.
-    """
-    noise = 0.55 / (1.0 + math.exp((snr_db - 17.9) / 0.7))
-    echo = MOST_ECHO / (1.0 + math.exp(-max(min(drop_db - 2.5, 40.0), -40.0) / 1.0))
-    if delay_s < QUICK_S and drop_db > -6.0:
-        echo = max(echo, QUICK_ECHO)
-    return 1.0 - (1.0 - noise) * (1.0 - echo) * (1.0 - STREET_OUTLIERS)
 
 
 def is_clipped(samples: NDArray[np.float64]) -> bool:

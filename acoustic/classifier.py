@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from acoustic.detection import CLASSES, probabilities_from_llr
-from acoustic.features import NAMES, features
+from acoustic.features import BEFORE_S, COMMON_RATE_HZ, NAMES, features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL_PATH: Final = Path(__file__).with_name("model.npz")
 LLR_BOUND: Final = 8.0  # a few thousand training sounds support no stronger word
+SELF_TEST_TOLERANCE: Final = 1e-6  # of the llr: processors round transforms and exponentials differently
 Z_LIMIT: Final = 4.0  # standard deviations; beyond, a feature counts as being there
+FAR: Final = 8.0  # the same, for the question whether a sound is familiar
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,12 @@ class Perceptron:
         One column for each of `acoustic.detection.CLASSES`.
     temperature, offset : float
         The calibration: llr = (raw log-odds of gunshot) / temperature + offset.
+    spread : (f, f) float64
+        Takes the correlations out of the standardised features: their product with it has unit variances.
     familiar : float
-        Mean square of the standardised features that 99.5 % of the training sounds stay below.
+        Mean square of that product that 99.5 % of the training sounds stay below.
+    doubt : float
+        Size of the llr up to which the model abstains: its word for or against is then little better than a coin.
 
     Raises
     ------
@@ -86,7 +92,9 @@ class Perceptron:
     bias: NDArray[np.float64]
     temperature: float
     offset: float
+    spread: NDArray[np.float64]
     familiar: float
+    doubt: float
 
     def __post_init__(self) -> None:
         units = self.hidden_bias.size
@@ -97,6 +105,7 @@ class Perceptron:
             (self.hidden_bias, (units,)),
             (self.weights, (units, len(CLASSES))),
             (self.bias, (len(CLASSES),)),
+            (self.spread, (len(NAMES), len(NAMES))),
         ):
             if array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"model {self.name}: an array of shape {array.shape} is not a finite one of {shape}")
@@ -104,7 +113,10 @@ class Perceptron:
             raise ValueError(f"model {self.name}: a scale or temperature is not above 0")
 
     def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:
-        """The evidence of the impulse that begins at sample ``onset``; flagged where it is unlike all training."""
+        """The evidence of the impulse that begins at sample ``onset``.
+
+        Flagged "unfamiliar" where it is unlike all training, and "abstained" there and wherever the evidence is weak.
+        """
         return self.judge_features(features(samples, onset, rate_hz))
 
     def judge_features(self, vector: NDArray[np.float64]) -> Judgement:
@@ -116,8 +128,16 @@ class Perceptron:
         llr = log_odds(logits) / self.temperature + self.offset
         llr = min(max(llr, -LLR_BOUND), LLR_BOUND)
         others = np.exp((logits[1:] - logits[1:].max()) / self.temperature)
-        flags = ("unfamiliar",) if float(np.mean(z * z)) > self.familiar else ()
-        return Judgement(llr, probabilities_from_llr(llr, others.tolist()), flags)
+        unfamiliar = self.strangeness(z) > self.familiar
+        flags = ("abstained",) if unfamiliar or abs(llr) < self.doubt else ()
+        return Judgement(
+            llr, probabilities_from_llr(llr, others.tolist()), (*flags, "unfamiliar") if unfamiliar else flags
+        )
+
+    def strangeness(self, z: NDArray[np.float64]) -> float:
+        """Squared Mahalanobis distance of standardised features (f,) from training, over their number."""
+        apart = (np.clip(z, -FAR, FAR)[:, np.newaxis] * self.spread).sum(axis=0)
+        return float(np.mean(apart * apart))
 
 
 def log_odds(logits: NDArray[np.float64]) -> float:
@@ -132,19 +152,20 @@ def load(path: Path) -> Perceptron:
     Raises
     ------
     ValueError
-        When the file is no such model, or no longer gives the answer it gave when it was trained.
+        When the file is no such model, or no longer gives the answer to its own test sound that it gave when it was
+        trained: a changed file, or features that are no longer computed in the same way.
     """
     try:
-        model, vector, expected = _read(path)
+        model, sound, expected = _read(path)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} is not a model of this version ({error}): train or install it again") from None
-    answer = model.judge_features(vector).llr
-    if not math.isclose(answer, expected, abs_tol=1e-9):
+    answer = model.judge(sound, BEFORE_S * COMMON_RATE_HZ, COMMON_RATE_HZ).llr
+    if not math.isclose(answer, expected, rel_tol=0.0, abs_tol=SELF_TEST_TOLERANCE):
         raise ValueError(f"{path.name} answers {answer} where it was trained to answer {expected}: install it again")
     return model
 
 
-def _read(path: Path) -> tuple[Perceptron, NDArray[np.float64], float]:
+def _read(path: Path) -> tuple[Perceptron, NDArray[np.float32], float]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         if stored["features"].tolist() != list(NAMES):
             raise ValueError("it was trained on other features")
@@ -158,12 +179,14 @@ def _read(path: Path) -> tuple[Perceptron, NDArray[np.float64], float]:
             bias=stored["bias"],
             temperature=float(stored["temperature"]),
             offset=float(stored["offset"]),
+            spread=stored["spread"].astype(np.float64),
             familiar=float(stored["familiar"]),
+            doubt=float(stored["doubt"]),
         )
-        return model, stored["test_vector"], float(stored["test_llr"])
+        return model, stored["test_sound"].astype(np.float32), float(stored["test_llr"])
 
 
 @functools.cache
 def built_in() -> Classifier:
-    """The model that comes with the package; acoustic/model.md is its card."""
+    """The model that comes with the package; docs/model.md is its card."""
     return load(MODEL_PATH)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from acoustic.texture import LENGTH, OCTAVES_HZ, texture
+from acoustic.texture import NAMES as TEXTURE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,10 +21,9 @@ EDGE_HZ: Final = (40.0, 300.0)  # widths of the raised-cosine edges of that band
 BEFORE_S: Final = 0.12
 AFTER_S: Final = 0.28
 TAPER_S: Final = 0.004
-LENGTH: Final = round((BEFORE_S + AFTER_S) * COMMON_RATE_HZ)
 SETTLED_S: Final = 0.02  # left out at the start of the window: the taper
 
-OCTAVES_HZ: Final = ((150.0, 450.0), (450.0, 900.0), (900.0, 1_800.0), (1_800.0, 3_600.0))
+STEPS_HZ: Final = tuple(200.0 * 17.5 ** (k / 14.0) for k in range(15))
 HEAD_S: Final = (-0.001, 0.024)
 TAIL_S: Final = (0.04, 0.24)
 
@@ -57,6 +59,7 @@ NAMES: Final = (
     "flatness_tail_db",
     "line_tail_db",  # strongest line of the tail over its median
     "thump_db",  # head below 100 Hz over 150-3600 Hz
+    *TEXTURE,
 )
 """What each number of `features` is, in order."""
 
@@ -90,38 +93,40 @@ class _Look:
 
     def __init__(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> None:
         window = _window(samples, onset, rate_hz)
-        spectrum = np.fft.rfft(window)
-        spectrum = spectrum[: LENGTH // 2 + 1] * (LENGTH / window.size)
-        self.wide = np.fft.irfft(spectrum, LENGTH)
-        self.signal = np.fft.irfft(spectrum * _BAND, LENGTH)
-        self.power = np.square(self.signal)
+        lines = np.fft.rfft(window)[: LENGTH // 2 + 1] * (LENGTH / window.size)
+        signal = np.fft.irfft(lines * _BAND, LENGTH)
+        hiss = HISS * float(np.abs(signal[_part(-0.002, 0.015)]).max())
+        self.lines = lines + hiss * _HISS_LINES
+        self.signal = signal + hiss * _HISS_IN_BAND
         self.magnitude = np.abs(self.signal)
-        self.noise = float(np.median(self._frames(-BEFORE_S + SETTLED_S, -0.01, 0.005))) + 1e-24
+        self.power = np.square(self.signal)
+        self.energy = np.concatenate(([0.0], np.cumsum(self.power)))
+        quiet = np.sort(self._frames(-BEFORE_S + SETTLED_S, -0.01, 0.005))
+        self.noise: float = float(quiet[quiet.size // 2]) + 1e-24
 
     def vector(self) -> NDArray[np.float64]:
-        values = np.array(self._shape() + self._decay() + self._texture() + self._spectrum())
+        values = np.array(self._shape() + self._decay() + self._tail() + self._spectrum())
         finite: NDArray[np.float64] = np.nan_to_num(values, nan=0.0, posinf=LIMIT_DB, neginf=-LIMIT_DB)
         return np.clip(finite, -LIMIT_DB, LIMIT_DB)
 
-    def _slice(self, start_s: float, stop_s: float) -> slice:
-        return slice(round((BEFORE_S + start_s) * COMMON_RATE_HZ), round((BEFORE_S + stop_s) * COMMON_RATE_HZ))
-
     def _frames(self, start_s: float, stop_s: float, frame_s: float) -> NDArray[np.float64]:
         """Mean powers of consecutive frames."""
-        part = self.power[self._slice(start_s, stop_s)]
-        length = round(frame_s * COMMON_RATE_HZ)
-        frames: NDArray[np.float64] = part[: part.size // length * length].reshape(-1, length).mean(axis=1)
+        length, part = round(frame_s * COMMON_RATE_HZ), _part(start_s, stop_s)
+        ends = self.energy[part.start : part.stop + 1 : length]
+        frames: NDArray[np.float64] = (ends[1:] - ends[:-1]) / length
         return frames
 
     def _mean(self, start_s: float, stop_s: float) -> float:
-        """Mean power less the noise, at least a hundredth of it."""
-        return max(float(self.power[self._slice(start_s, stop_s)].mean()) - self.noise, 0.01 * self.noise)
+        """Mean power less the noise, at least a tenth of it."""
+        part = _part(start_s, stop_s)
+        mean = float(self.energy[part.stop] - self.energy[part.start]) / (part.stop - part.start)
+        return float(max(mean - self.noise, 0.1 * self.noise))
 
     def _peak(self, start_s: float, stop_s: float) -> float:
-        return float(self.magnitude[self._slice(start_s, stop_s)].max()) + 1e-12
+        return float(self.magnitude[_part(start_s, stop_s)].max()) + 1e-12
 
     def _shape(self) -> list[float]:
-        first = self._slice(-0.002, 0.015)
+        first = _part(-0.002, 0.015)
         magnitude = self.magnitude[first]
         top = int(np.argmax(magnitude))
         peak = float(magnitude[top]) + 1e-12
@@ -143,7 +148,7 @@ class _Look:
         head = self._mean(-0.001, 0.005)
         early, late = self._mean(-0.001, 0.015) * 16.0, self._mean(0.015, 0.25) * 235.0
         frames = np.maximum(self._frames(-0.002, 0.25, 0.002) - self.noise, 0.0)
-        centre_ms = float(np.sum(frames * (np.arange(frames.size) * 2.0 + 1.0)) / (np.sum(frames) + 1e-24))
+        centre_ms = float(frames @ (np.arange(frames.size) * 2.0 + 1.0)) / (float(frames.sum()) + 1e-24)
         first, second = self._peak(-0.001, 0.015), self._peak(0.02, 0.25)
         return [
             *(
@@ -156,31 +161,31 @@ class _Look:
             2.0 * _db(second / first),
         ]
 
-    def _texture(self) -> list[float]:
+    def _tail(self) -> list[float]:
         levels = self._frames(-0.001, 0.25, 0.005)
         loud = levels[4:]
         top = (loud[1:-1] > loud[:-2]) & (loud[1:-1] > loud[2:]) & (loud[1:-1] > levels[:3].max() * 10.0**-1.2)
-        head = self.signal[self._slice(0.0, 0.003)]
+        head = self.signal[_part(0.0, 0.003)]
         up, down = float(max(head.max(), 0.0)) + 1e-12, float(max(-head.min(), 0.0)) + 1e-12
-        body = self.signal[self._slice(0.0, 0.25)]
-        spread = float(np.mean(np.square(body))) + 1e-24
+        power = self.power[_part(0.0, 0.25)]
+        spread = float(power.sum()) / power.size + 1e-24
         return [
             float(np.count_nonzero(top)),
             abs(2.0 * _db(up / down)),
-            _crossings(self.signal[self._slice(0.0, 0.01)]),
-            _crossings(self.signal[self._slice(*TAIL_S)]),
-            _db(float(np.mean(body**4)) / spread**2),
+            _crossings(self.signal[_part(0.0, 0.01)]),
+            _crossings(self.signal[_part(*TAIL_S)]),
+            _db(float(power @ power) / power.size / spread**2),
             _roughness(10.0 * np.log10(self._frames(*TAIL_S, 0.005) + 1e-24)),
         ]
 
     def _spectrum(self) -> list[float]:
-        head_hz, head = _periodogram(self.signal[self._slice(*HEAD_S)])
-        tail_hz, tail = _periodogram(self.signal[self._slice(*TAIL_S)])
-        wide_hz, wide = _periodogram(self.wide[self._slice(*HEAD_S)])
-        in_head = [_db(_between(head_hz, head, *octave)) for octave in OCTAVES_HZ]
-        in_tail = [_db(_between(tail_hz, tail, *octave)) for octave in OCTAVES_HZ]
+        head, tail = _periodogram(self.signal[_part(*HEAD_S)]), _periodogram(self.signal[_part(*TAIL_S)])
+        # The same window over the unfiltered sound, for the lowest frequencies only.
+        wide = _periodogram(np.fft.irfft(self.lines, LENGTH)[_part(*HEAD_S)])
+        in_head = [_db(_between(head, *octave)) for octave in OCTAVES_HZ]
+        in_tail = [_db(_between(tail, *octave)) for octave in OCTAVES_HZ]
         lost = [before - after for before, after in zip(in_head, in_tail, strict=True)]
-        useful = tail[(tail_hz > 300.0) & (tail_hz < 3_400.0)]
+        useful = _lines(tail, 300.0, 3_400.0)
         return [
             in_head[0] - in_head[1],
             in_head[1] - in_head[2],
@@ -188,11 +193,16 @@ class _Look:
             lost[0] - lost[1],
             lost[2] - lost[1],
             lost[3] - lost[1],
-            _flatness(head[(head_hz > 300.0) & (head_hz < 3_400.0)]),
+            _flatness(_lines(head, 300.0, 3_400.0)),
             _flatness(useful),
             _db(float(useful.max()) / (float(np.median(useful)) + 1e-24)),
-            _db(_between(wide_hz, wide, 0.0, 100.0) / (_between(wide_hz, wide, 150.0, 3_600.0) + 1e-24)),
+            _db(_between(wide, 0.0, 100.0) / (_between(wide, 150.0, 3_600.0) + 1e-24)),
+            *texture(self.lines, self.signal, _in_steps(head), _in_steps(tail)),
         ]
+
+
+def _part(start_s: float, stop_s: float) -> slice:
+    return slice(round((BEFORE_S + start_s) * COMMON_RATE_HZ), round((BEFORE_S + stop_s) * COMMON_RATE_HZ))
 
 
 def _window(samples: NDArray[np.float32], onset: float, rate_hz: int) -> NDArray[np.float64]:
@@ -222,25 +232,49 @@ def _band() -> NDArray[np.float64]:
 
 
 _BAND: Final = _band()
+HISS: Final = 10.0 ** (-45.0 / 20.0)
+"""Noise added to every sound, over its peak: 45 dB of range is what every recorder has, and edited silence has none."""
+_HISS_LINES: Final = np.fft.rfft(np.random.default_rng(0).standard_normal(LENGTH))
+_HISS_IN_BAND: Final = np.fft.irfft(_HISS_LINES * _BAND, LENGTH)
 
 
 @functools.cache
-def _hann(length: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A window, and the frequencies of a spectrum of its length."""
-    frequency_hz = np.arange(length // 2 + 1, dtype=np.float64) * (COMMON_RATE_HZ / length)
-    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / (length - 1)), frequency_hz
+def _hann(length: int) -> NDArray[np.float64]:
+    return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / (length - 1))
 
 
-def _periodogram(part: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    window, frequency_hz = _hann(part.size)
-    spectrum = np.fft.rfft(part * window)
+def _periodogram(part: NDArray[np.float64]) -> NDArray[np.float64]:
+    spectrum = np.fft.rfft(part * _hann(part.size))
     power: NDArray[np.float64] = spectrum.real**2 + spectrum.imag**2 + 1e-24
-    return frequency_hz, power
+    return power
 
 
-def _between(frequency_hz: NDArray[np.float64], power: NDArray[np.float64], low_hz: float, high_hz: float) -> float:
-    """Mean power between two frequencies."""
-    return float(power[(frequency_hz >= low_hz) & (frequency_hz < high_hz)].mean())
+def _lines(power: NDArray[np.float64], low_hz: float, high_hz: float) -> NDArray[np.float64]:
+    """The lines of a periodogram from one frequency to below another, at least one."""
+    per_hz = (power.size - 1) / (COMMON_RATE_HZ / 2.0)
+    low = math.ceil(low_hz * per_hz)
+    return power[low : max(math.ceil(high_hz * per_hz), low + 1)]
+
+
+def _between(power: NDArray[np.float64], low_hz: float, high_hz: float) -> float:
+    """Mean power of a periodogram between two frequencies."""
+    lines = _lines(power, low_hz, high_hz)
+    return float(lines.sum()) / lines.size
+
+
+@functools.cache
+def _steps(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the bands of `STEPS_HZ` begin in a periodogram, and how many lines each has."""
+    edges = np.ceil(np.array(STEPS_HZ) * (2.0 * (size - 1) / COMMON_RATE_HZ)).astype(np.int64)
+    return edges[:-1], np.diff(edges)
+
+
+def _in_steps(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Levels of a periodogram in bands of equal width in pitch, dB."""
+    starts, counts = _steps(power.size)
+    sums = np.add.reduceat(power[: starts[-1] + counts[-1]], starts)
+    levels: NDArray[np.float64] = 10.0 * np.log10(sums / np.maximum(counts, 1))
+    return levels
 
 
 def _flatness(power: NDArray[np.float64]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,8 @@ RISE_RATIO: Final = 1.6
 DEAD_FRAMES: Final = 12  # 1,200 rounds a minute leave 50; echoes come sooner
 CALM_FRAMES: Final = 50
 LONGEST_CODA_FRAMES: Final = 1_000
+SETTLE_S: Final = 0.015  # five periods of the band's lower edge
+NOISE_S: Final = 0.03
 LOWEST_FLOOR: Final = 1e-7  # of full scale: below the noise of any 24-bit converter
 
 # The limit of rate: a burst of 40 impulses, then 15 each second; the last 15 of those only for strong ones.
@@ -49,8 +52,6 @@ TOKENS: Final = 40.0
 REFILL_PER_S: Final = 15.0
 RESERVE_TOKENS: Final = 15.0
 STRONG_RATIO: Final = 10.0
-
-PEAK_OVER_RMS: Final = 2.8  # of Gaussian noise in 10 ms: 2.4 at 8 kHz to 3.1 at 48 kHz
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,19 @@ class Gate:
     ----------
     rate_hz : int
         8,000 to 192,000.
+    tokens : float
+        How many impulses it may report at once; see `tokens`.
+    trusted : bool
+        Every sample is known to be usable, since a `acoustic.watch.Watch` has seen it: nothing is checked or counted.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, tokens: float = TOKENS, *, trusted: bool = False) -> None:
         self.rate_hz = rate_hz
-        self._sections = detection_band(rate_hz)
-        self._settings = _settings(rate_hz)
+        self._sections = _sections(rate_hz)
+        self._settings = _settings(rate_hz, trusted)
         self._integers = np.zeros(kernels.INTEGERS, dtype=np.int64)
         self._reals = np.zeros(kernels.REALS)
-        self._reals[kernels.TOKENS] = TOKENS
+        self._reals[kernels.TOKENS] = tokens
 
     def hear(self, samples: NDArray[np.float32]) -> Heard:
         """Take samples, (n,) float32, that follow on those of the call before."""
@@ -114,9 +119,9 @@ class Gate:
         return bool(self._integers[kernels.STATE] != kernels.WARMUP)
 
     @property
-    def noise_rms(self) -> float | None:
-        """Root mean square of the noise in the band, of full scale; None before the end of the first warm-up."""
-        return float(self._reals[kernels.FLOOR]) / PEAK_OVER_RMS if self.armed else None
+    def tokens(self) -> float:
+        """How many more impulses may be reported at once: 40 at first, 15 more each second, never above 40."""
+        return float(self._reals[kernels.TOKENS])
 
     @property
     def faulty_samples(self) -> int:
@@ -134,7 +139,13 @@ class Gate:
         return int(self._integers[kernels.SUPPRESSED])
 
 
-def _settings(rate_hz: int) -> NDArray[np.float64]:
+@functools.cache
+def _sections(rate_hz: int) -> NDArray[np.float64]:
+    return detection_band(rate_hz)
+
+
+@functools.cache
+def _settings(rate_hz: int, trusted: bool) -> NDArray[np.float64]:
     settings = np.zeros(kernels.SETTINGS)
     for place, value in {
         kernels.SET_FRAME: rate_hz // FRAMES_PER_SECOND,
@@ -150,6 +161,28 @@ def _settings(rate_hz: int) -> NDArray[np.float64]:
         kernels.SET_REFILL: REFILL_PER_S / FRAMES_PER_SECOND,
         kernels.SET_RESERVE: RESERVE_TOKENS,
         kernels.SET_STRONG: STRONG_RATIO,
+        kernels.SET_TRUSTED: float(trusted),
     }.items():
         settings[place] = value
     return settings
+
+
+def band_passed(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """Samples, (n,) float32, in the detection band; settled as if the first of them had lasted for ever."""
+    filtered = np.empty(samples.size, dtype=np.float32)
+    kernels.band_pass(samples, _sections(rate_hz), filtered)
+    return filtered
+
+
+def noise_rms(samples: NDArray[np.float32], rate_hz: int) -> float:
+    """Root mean square of the noise in the detection band, of full scale.
+
+    Parameters
+    ----------
+    samples : (n,) float32
+        `NOISE_S` of noise behind `SETTLE_S` in which the filter forgets how it began; the median over tenths is taken,
+        so that a single impulse among them does not count.
+    rate_hz : int
+    """
+    settle = round(SETTLE_S * rate_hz)
+    return float(kernels.band_noise(samples, _sections(rate_hz), settle, (samples.size - settle) // 10))

@@ -61,7 +61,8 @@ SET_TOKENS: Final = 9  # impulses that may follow each other at any rate
 SET_REFILL: Final = 10  # impulses a frame that may go on for ever
 SET_RESERVE: Final = 11  # the last tokens, kept for strong impulses
 SET_STRONG: Final = 12  # what is strong, over the floor
-SETTINGS: Final = 13
+SET_TRUSTED: Final = 13  # whether somebody else makes sure that every sample is usable
+SETTINGS: Final = 14
 
 LARGEST: Final = 1e6  # of full scale: a sample beyond it is no sound, and squares of it would overflow
 FULL_SCALE: Final = 0.97  # converters and their drivers clip a little below 1
@@ -95,7 +96,7 @@ def _filter(x: float, sections: NDArray[np.float64], reals: NDArray[np.float64])
     y = x
     for k in range(2):
         y = sections[k, 0] * x + reals[FILTER + 2 * k]
-        reals[FILTER + 2 * k] = sections[k, 1] * x - sections[k, 3] * y + reals[FILTER + 2 * k + 1]
+        reals[FILTER + 2 * k] = (sections[k, 1] * x + reals[FILTER + 2 * k + 1]) - sections[k, 3] * y
         reals[FILTER + 2 * k + 1] = sections[k, 2] * x - sections[k, 4] * y
         x = y
     return y
@@ -173,6 +174,120 @@ def _end_frame(settings: NDArray[np.float64], integers: NDArray[np.int64], reals
 
 
 @numba.njit(cache=True, nogil=True)
+def _quickly(
+    samples: NDArray[np.float32],
+    start: int,
+    stop: int,
+    sections: NDArray[np.float64],
+    integers: NDArray[np.int64],
+    reals: NDArray[np.float64],
+    filtered: NDArray[np.float32],
+) -> int:
+    """Filter samples of one frame for as long as they are usable; how many there were."""
+    b0, b1, b2, a1, a2 = sections[0]
+    c0, c1, c2, d1, d2 = sections[1]
+    s0, s1, s2, s3 = reals[FILTER], reals[FILTER + 1], reals[FILTER + 2], reals[FILTER + 3]
+    last, peak, same, clipped = reals[LAST], reals[FRAME_PEAK], integers[SAME], 0
+    taken = 0
+    for i in range(start, stop):
+        x = np.float64(samples[i])
+        if not abs(x) <= LARGEST:
+            break
+        same = same + 1 if x == last and same > 0 else 1
+        last = x
+        if abs(x) >= FULL_SCALE:
+            clipped += 1
+        y = b0 * x + s0
+        s0 = (b1 * x + s1) - a1 * y
+        s1 = b2 * x - a2 * y
+        z = c0 * y + s2
+        s2 = (c1 * y + s3) - d1 * z
+        s3 = c2 * y - d2 * z
+        filtered[i] = z
+        peak = max(peak, abs(z))
+        taken += 1
+    reals[FILTER], reals[FILTER + 1], reals[FILTER + 2], reals[FILTER + 3] = s0, s1, s2, s3
+    reals[LAST], reals[FRAME_PEAK], integers[SAME] = last, peak, same
+    integers[CLIPPED] += clipped
+    integers[GOOD] += taken
+    integers[IN_FRAME] += taken
+    return taken
+
+
+@numba.njit(cache=True, nogil=True)
+def _through(
+    samples: NDArray[np.float32],
+    start: int,
+    stop: int,
+    sections: NDArray[np.float64],
+    integers: NDArray[np.int64],
+    reals: NDArray[np.float64],
+    filtered: NDArray[np.float32],
+) -> int:
+    """Filter samples that are known to be usable; how many there were."""
+    b0, b1, b2, a1, a2 = sections[0]
+    c0, c1, c2, d1, d2 = sections[1]
+    s0, s1, s2, s3 = reals[FILTER], reals[FILTER + 1], reals[FILTER + 2], reals[FILTER + 3]
+    peak = reals[FRAME_PEAK]
+    source, result = samples[start:stop], filtered[start:stop]
+    for i in range(source.size):
+        x = np.float64(source[i])
+        y = b0 * x + s0
+        z = c0 * y + s2
+        # What does not wait for the output comes first: the loop is as fast as the chain from one output to the next.
+        s0 = (b1 * x + s1) - a1 * y
+        s1 = b2 * x - a2 * y
+        s2 = (c1 * y + s3) - d1 * z
+        s3 = c2 * y - d2 * z
+        result[i] = z
+        peak = max(peak, abs(z))
+    reals[FILTER], reals[FILTER + 1], reals[FILTER + 2], reals[FILTER + 3] = s0, s1, s2, s3
+    reals[FRAME_PEAK] = peak
+    integers[GOOD] += stop - start
+    integers[IN_FRAME] += stop - start
+    return stop - start
+
+
+@numba.njit(cache=True, nogil=True)
+def _carefully(
+    sample: np.float32,
+    silence: int,
+    sections: NDArray[np.float64],
+    integers: NDArray[np.int64],
+    reals: NDArray[np.float64],
+    filtered: NDArray[np.float32],
+    i: int,
+) -> int:
+    """Take one sample that may begin a stream, or end one: then minus how many samples turned out unusable."""
+    x = np.float64(sample)
+    listening = integers[STATE] != WARMUP
+    if not abs(x) <= LARGEST:  # NaN too
+        integers[FAULTY] += 1
+        integers[SAME] = 0
+        filtered[i] = 0.0
+        _restart(integers, reals)
+        return -1 if listening else 0
+    same = integers[SAME] > 0 and x == reals[LAST]
+    integers[SAME] = integers[SAME] + 1 if same else 1
+    reals[LAST] = x
+    if abs(x) >= FULL_SCALE:
+        integers[CLIPPED] += 1
+    if integers[SAME] >= silence:
+        filtered[i] = 0.0
+        integers[FAULTY] += silence if integers[SAME] == silence else 1
+        _restart(integers, reals)
+        return -silence if listening else 0
+    if integers[GOOD] == 0:
+        _settle(x, sections, reals)
+    integers[GOOD] += 1
+    y = _filter(x, sections, reals)
+    filtered[i] = y
+    reals[FRAME_PEAK] = max(reals[FRAME_PEAK], abs(y))
+    integers[IN_FRAME] += 1
+    return 0
+
+
+@numba.njit(cache=True, nogil=True)
 def gate(
     samples: NDArray[np.float32],
     sections: NDArray[np.float64],
@@ -212,93 +327,50 @@ def gate(
     silence = int(settings[SET_SILENCE])
     n_triggers = 0
     n = samples.size
-    for i in range(n):
-        x = np.float64(samples[i])
-        if not abs(x) <= LARGEST:  # NaN too
-            listening = integers[STATE] != WARMUP
-            integers[FAULTY] += 1
-            integers[SAME] = 0
-            filtered[i] = 0.0
-            _restart(integers, reals)
-            if listening:
-                return i + 1, n_triggers, -1
-            continue
-        same = integers[SAME] > 0 and x == reals[LAST]
-        integers[SAME] = integers[SAME] + 1 if same else 1
-        reals[LAST] = x
-        if abs(x) >= FULL_SCALE:
-            integers[CLIPPED] += 1
-        if integers[SAME] >= silence:
-            listening = integers[STATE] != WARMUP
-            filtered[i] = 0.0
-            integers[FAULTY] += silence if integers[SAME] == silence else 1
-            _restart(integers, reals)
-            if listening:
-                return i + 1, n_triggers, -silence
-            continue
-        if integers[GOOD] == 0:
-            _settle(x, sections, reals)
-        integers[GOOD] += 1
-        y = _filter(x, sections, reals)
-        filtered[i] = y
-        reals[FRAME_PEAK] = max(reals[FRAME_PEAK], abs(y))
-        integers[IN_FRAME] += 1
+    i = 0
+    while i < n:
+        # The quick way, in which everything that changes with a sample stays in registers: to the end of the frame, of
+        # the samples, or of what is usable.
+        stop = min(n, i + frame - integers[IN_FRAME])
+        if integers[GOOD] > 0 and settings[SET_TRUSTED] != 0.0:
+            taken = _through(samples, i, stop, sections, integers, reals, filtered)
+        elif integers[GOOD] > 0 and integers[SAME] + (stop - i) < silence:
+            taken = _quickly(samples, i, stop, sections, integers, reals, filtered)
+        else:
+            taken = 0
+        i += taken
+        if taken == 0:
+            change = _carefully(samples[i], silence, sections, integers, reals, filtered, i)
+            i += 1
+            if change < 0:
+                return i, n_triggers, change
         if integers[IN_FRAME] < frame:
             continue
         was = integers[STATE]
         if _end_frame(settings, integers, reals):
-            triggers[n_triggers] = i
+            triggers[n_triggers] = i - 1
             n_triggers += 1
         if was == WARMUP and integers[STATE] == ARMED:
-            return i + 1, n_triggers, 1
+            return i, n_triggers, 1
     return n, n_triggers, 0
 
 
 @numba.njit(cache=True, nogil=True)
-def first_arrival(
-    filtered: NDArray[np.float32], trigger: int, back: int, forward: int, fraction: float, block: int
-) -> tuple[float, float, float, float]:
-    """Where the impulse at ``trigger`` first rises through ``fraction`` of its peak.
+def band_pass(samples: NDArray[np.float32], sections: NDArray[np.float64], filtered: NDArray[np.float32]) -> None:
+    """Samples (n,) through both sections, which begin as if the first sample had lasted for ever; into ``filtered``."""
+    reals, integers = np.zeros(REALS), np.zeros(INTEGERS, np.int64)
+    if samples.size:
+        _settle(np.float64(samples[0]), sections, reals)
+    _through(samples, 0, samples.size, sections, integers, reals, filtered)
 
-    Parameters
-    ----------
-    filtered : (n,) float32
-        Band-passed samples.
-    trigger : int
-        Where the frame that fired begins; from ``back`` samples before it to ``forward`` after it is searched.
-    fraction : float
-        0 to 1, of the greatest magnitude in that range.
-    block : int
-        Samples over which the noise before is averaged; the noise is the median over such blocks.
 
-    Returns
-    -------
-    crossing : float
-        In samples from the start of ``filtered``, between two samples by linear interpolation.
-    peak, noise : float
-        Greatest magnitude after the crossing, and root mean square of the noise before ``trigger``.
-    slope : float
-        Rise for each sample at the crossing.
-    """
-    start = max(trigger - back, 1)
-    stop = min(trigger + forward, filtered.size)
-    blocks = np.empty(max((start - 1) // block, 1))
-    blocks[0] = 0.0
-    for k in range((start - 1) // block):
-        power = 0.0
-        for i in range(start - (k + 1) * block, start - k * block):
-            power += np.float64(filtered[i]) * np.float64(filtered[i])
-        blocks[k] = power / block
-    noise = math.sqrt(np.median(blocks))
-    peak = 0.0
-    for i in range(start, stop):
-        peak = max(peak, abs(np.float64(filtered[i])))
-    level = fraction * peak
-    i = start
-    while i < stop - 1 and abs(np.float64(filtered[i])) < level:
-        i += 1
-    sign = 1.0 if filtered[i] >= 0.0 else -1.0
-    here, before = sign * np.float64(filtered[i]), sign * np.float64(filtered[i - 1])
-    slope = here - before
-    back_by = (here - level) / slope if before < level < here else 0.0
-    return i - back_by, peak, noise, slope
+@numba.njit(cache=True, nogil=True)
+def band_noise(samples: NDArray[np.float32], sections: NDArray[np.float64], settle: int, part: int) -> float:
+    """Root mean square in the band: the median over parts of ``part`` samples, behind the first ``settle`` of them."""
+    filtered = np.empty(samples.size, dtype=np.float32)
+    band_pass(samples, sections, filtered)
+    powers = np.zeros((samples.size - settle) // part)
+    for k in range(powers.size):
+        for i in range(settle + k * part, settle + (k + 1) * part):
+            powers[k] += np.float64(filtered[i]) * np.float64(filtered[i])
+    return math.sqrt(np.median(powers) / part)

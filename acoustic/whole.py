@@ -9,10 +9,13 @@ import numpy as np
 
 from acoustic.arrival import ECHO_MEMORY_S, POST_S, PRE_S, find_arrival
 from acoustic.classifier import Judgement, built_in
+from acoustic.context import Bang, in_context
 from acoustic.detection import probabilities_from_llr
 from acoustic.gate import Gate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from acoustic.arrival import Arrival
@@ -51,7 +54,8 @@ class Event:
 class Whole:
     """A recording's impulses in order, and the event that speaks for all of it.
 
-    What follows an impulse within a second and is 6 dB below it is taken for its echo and not listed. ``strongest`` is
+    What follows an impulse within a second and is 6 dB below it is taken for its echo and not listed; the others are
+    judged in the light of those within ten seconds (`acoustic.context`). ``strongest`` is
     the event with the greatest log-likelihood ratio; without any, the recording's loudest moment.
     """
 
@@ -83,21 +87,28 @@ def judge_whole(samples: NDArray[np.float32], rate_hz: int, classifier: Classifi
     """
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
         raise ValueError("samples must be finite, in one channel, and at least one")
-    padded, pad = _padded(samples, rate_hz)
+    longer, pad = padded(samples, rate_hz)
     gate, arrivals = Gate(rate_hz), []
-    filtered, triggers = _hear(gate, padded)
+    filtered, triggers = _hear(gate, longer)
     for trigger in triggers:
-        start, arrival = _arrival(padded, filtered, trigger, rate_hz)
+        start, arrival = _arrival(longer, filtered, trigger, rate_hz)
         if pad <= start + round(arrival.index) < pad + samples.size:
             arrivals.append((start, arrival))
     arrivals = _direct(arrivals, rate_hz)
     model = classifier or built_in()
-    events = tuple(_event(padded, pad, start, arrival, rate_hz, model) for start, arrival in arrivals)
+    events = tuple(_event(longer, pad, start, arrival, rate_hz, model) for start, arrival in arrivals)
     if events:
+        events = _together(events, [arrival.peak for _, arrival in arrivals])
         return Whole(events, max(events, key=lambda event: event.judgement.llr))
     loudest = pad + int(np.argmax(np.abs(filtered[pad : pad + samples.size])))
-    start, arrival = _arrival(padded, filtered, loudest, rate_hz)
-    return Whole((), _no_impulse(_event(padded, pad, start, arrival, rate_hz, model)))
+    start, arrival = _arrival(longer, filtered, loudest, rate_hz)
+    return Whole((), _no_impulse(_event(longer, pad, start, arrival, rate_hz, model)))
+
+
+def _together(events: tuple[Event, ...], peaks: Sequence[float]) -> tuple[Event, ...]:
+    """The events, each judged in the light of the others within ten seconds, before it and after it."""
+    bangs = [Bang(event.onset_s, peak, event.judgement) for event, peak in zip(events, peaks, strict=True)]
+    return tuple(replace(event, judgement=in_context(bang, bangs)) for event, bang in zip(events, bangs, strict=True))
 
 
 def _no_impulse(event: Event) -> Event:
@@ -121,16 +132,17 @@ def _direct(arrivals: list[tuple[int, Arrival]], rate_hz: int) -> list[tuple[int
     return direct
 
 
-def _padded(samples: NDArray[np.float32], rate_hz: int) -> tuple[NDArray[np.float32], int]:
+def padded(samples: NDArray[np.float32], rate_hz: int) -> tuple[NDArray[np.float32], int]:
+    """The samples with quiet noise before, after and under them, and how many samples come before them."""
     pad = round(PAD_S * rate_hz)
     quiet = _quietest(samples, max(round(QUIET_S * rate_hz), 1))
     there_and_back = np.concatenate((quiet, quiet[::-1]))
     noise = np.resize(there_and_back, pad)
     dither = max(float(np.abs(samples - np.median(samples)).max()) * 10.0 ** (DITHER_DB / 20.0), LOWEST_DITHER)
-    padded = np.concatenate((noise[::-1], samples, noise))
+    longer = np.concatenate((noise[::-1], samples, noise))
     # One seed for all: the same file is judged the same way every time.
-    white = np.random.default_rng(0).standard_normal(padded.size, dtype=np.float32)
-    return padded + np.float32(dither) * white, pad
+    white = np.random.default_rng(0).standard_normal(longer.size, dtype=np.float32)
+    return longer + np.float32(dither) * white, pad
 
 
 def _quietest(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:

@@ -10,7 +10,16 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-ALL = ("accuracy.live_fire", "speed.solve", "speed.replay")
+ALL = (
+    "accuracy.live_fire",
+    "accuracy.picks",
+    "accuracy.bursts",
+    "accuracy.bearing",
+    "accuracy.classifier",
+    "speed.front_end",
+    "speed.solve",
+    "speed.replay",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

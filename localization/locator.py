@@ -40,6 +40,7 @@ TELLING_LLR: Final = 3.0  # a pick this telling is not passed over in silence, e
 LATENESS_S: Final = 30.0  # how long a fix can still be revised by what comes late
 AUDIBLE_S: Final = 2.0  # of travel: a listening sensor nearer than this and silent is worth telling
 LATE_GATE_S: Final = 0.02  # how well a late detection must fit the fix that it joins
+WIDEST_UNCHECKED_M: Final = 300.0  # any three picks fit some place, and none is left to check it
 FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
 
 
@@ -321,6 +322,8 @@ class Locator:
             shot = self._with_rivals(window, shot, explanation)
             if isinstance(before, Fix):
                 shot = with_modes_of(shot, before)
+            if shot.n_sensors <= 3 and shot.best.ellipse.semi_major_m > WIDEST_UNCHECKED_M:
+                shot = self.solver.unfixed(shot.shot_id, 1, "degenerate-geometry", association.detections)
         self._placed.append(
             _Placed(
                 shot,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from acoustic.instant import after, seconds_between
+from localization.bearings import bearing_odds
 from localization.ellipse import Covariance, Ellipse, confidence_ellipse
 from localization.evidence import fuse
 from localization.fix import Arrival, Fix, Mode, Unfixed
@@ -142,6 +143,9 @@ class _Problem:
         self.outlier = np.minimum(self.outlier, 0.99)
         self.levels = np.array([_known(detections[k].pick.level_db_spl) for k in kept])
         self.censored = np.array([detections[k].pick.censored for k in kept])
+        bearings = [detections[k].bearing for k in kept]
+        self.azimuths = np.array([b.azimuth_deg if b else math.nan for b in bearings])
+        self.azimuth_sigmas = np.array([b.sigma_deg if b else math.nan for b in bearings])
         mean, self.prior_sigma = solver.prior()
         self.prior = mean.copy()
         self.prior[2] -= self.middle[2]
@@ -218,17 +222,22 @@ class _Problem:
         )
         covariance = np.empty((3, 3))
         sharp = place_covariance(self.places, sigmas, weights, self.prior_sigma, p, covariance)
-        mass = value + _log_volume(covariance) + self._hearing(p, weights) if sharp else -math.inf
+        mass = value + _log_volume(covariance) + self._hearing(p, weights, covariance) if sharp else -math.inf
         return _Maximum(p, mass, residuals, weights, covariance)
 
-    def _hearing(self, p: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-        """Log odds of having been heard, and so loud, by those sensors from there."""
+    def _hearing(self, p: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+        """Log odds of having been heard, so loud, and from that side, by those sensors from there."""
         distances = np.linalg.norm(self.places - p[:3], axis=1)
         street, direct = self.solver.street, weights >= 0.5
         shares = street.near_share / (1.0 + (distances / street.half_range_m) ** 3)
-        return float(np.sum(np.log(shares))) + loudness_odds(
-            self.levels[direct], self.censored[direct], distances[direct]
+        loudness = loudness_odds(self.levels[direct], self.censored[direct], distances[direct])
+        side = bearing_odds(
+            self.azimuths[direct],
+            self.azimuth_sigmas[direct],
+            p[:2] - self.places[direct, :2],
+            math.sqrt(max(0.5 * float(covariance[0, 0] + covariance[1, 1]), 0.0)),
         )
+        return float(np.sum(np.log(shares))) + loudness + side
 
     @staticmethod
     def _distinct(maxima: list[_Maximum]) -> list[_Maximum]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from acoustic.detection import Detection
+    from acoustic.pick import Pick
     from localization.street import Street
 
 USUAL_SNR_DB: Final = 10.0  # of picks that are nothing
@@ -24,6 +25,9 @@ MOST_RARITY: Final = 4.6  # 50 dB above noise
 RATE_WINDOW_S: Final = 30.0  # over which a sensor's rate of picks is taken
 USUAL_DIRECT_LOG_ODDS: Final = -1.7  # one pick in six or so is a direct sound, where shots are fired
 MOST_DIRECTNESS: Final = 3.0
+MOST_SMALL: Final = 0.55  # share of weak picks that are of something small nearby
+SMALL_DB: Final = 17.9
+SMALL_WIDTH_DB: Final = 0.7
 CLOSEST_S: Final = 0.04  # 1,500 rounds a minute
 ECHOES_PER_S: Final = 5.0  # behind a bang, at first
 ECHO_FADE_S: Final = 0.3  # over which they thin out
@@ -129,18 +133,19 @@ def _rarity(detection: Detection) -> float:
     snr_db = detection.pick.snr_db
     strength = 0.0 if snr_db is None else (snr_db - USUAL_SNR_DB) / SNR_DECADE_DB * math.log(10.0)
     bang = 1.0 - detection.probabilities[3] - detection.probabilities[4]
-    return (
-        max(-0.5, min(MOST_RARITY, strength)) + math.log(max(bang, 0.05) / 0.75) + _directness(detection.pick.p_outlier)
-    )
+    return max(-0.5, min(MOST_RARITY, strength)) + math.log(max(bang, 0.05) / 0.75) + _directness(detection.pick)
 
 
-def _directness(p_outlier: float) -> float:
+def _directness(pick: Pick) -> float:
     """What the sensor itself says of the pick being no echo: how far its odds lie from those of any pick, in nats.
 
-    A probability of nought is taken for a sensor that does not say.
+    A probability of nought is taken for a sensor that does not say. That a weak pick is no echo says little for its
+    being a bang: most of those are something small nearby, which no other sensor hears.
     """
-    if p_outlier <= 0.0:
+    if pick.p_outlier <= 0.0:
         return 0.0
+    small = 0.0 if pick.snr_db is None else MOST_SMALL / (1.0 + math.exp((pick.snr_db - SMALL_DB) / SMALL_WIDTH_DB))
+    p_outlier = 1.0 - (1.0 - pick.p_outlier) * (1.0 - small)
     odds = math.log((1.0 - p_outlier) / p_outlier) if p_outlier < 1.0 else -math.inf
     return max(-MOST_DIRECTNESS, min(MOST_DIRECTNESS, odds - USUAL_DIRECT_LOG_ODDS))
 

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.arrival import ECHO_MEMORY_S, POST_S, PRE_S, find_arrival, outlier_probability
+from acoustic.air import Air
+from acoustic.arrival import POST_S, SEARCH_BACK_S, find_arrival
 from acoustic.classifier import built_in
 from acoustic.detection import Detection, pulse_identity
-from acoustic.gate import Gate
+from acoustic.direction import bearing_of_impulse
 from acoustic.pick import Pick
-from sensors.clock import SampleClock
+from sensors.ears import Beat, Ears, Trigger
 from sensors.health import ClockState, Heartbeat
-from sensors.ring import Ring
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from acoustic.arrival import Arrival
+    from acoustic.bearing import Bearing
     from acoustic.block import AudioBlock
     from acoustic.classifier import Classifier
+    from sensors.site import Element
 
-BEAT_S: Final = 1
-"""Seconds of audio between two heartbeats."""
 LAG_S: Final = POST_S + 0.005
 """How far behind its ears a listener's word is: what follows an onset, and how far before its trigger one may lie."""
-KEPT_S: Final = 2
 SAME_IMPULSE_S: Final = 0.001
 
 
@@ -47,6 +46,11 @@ class Listener:
         How far the device's clock can be trusted; passed on in every heartbeat.
     classifier : Classifier or None
         Who judges the impulses; None for the built-in model.
+    elements : sequence of Element
+        Of a small array, with the columns of its blocks as channels; detections then carry a bearing where one can be
+        told. Empty for a single microphone.
+    air : Air or None
+        For the speed of sound across the array; None for standard air.
     """
 
     def __init__(
@@ -56,12 +60,20 @@ class Listener:
         full_scale_db_spl: float | None = None,
         clock: ClockState | None = None,
         classifier: Classifier | None = None,
+        elements: Sequence[Element] = (),
+        air: Air | None = None,
     ) -> None:
         self.sensor_id = sensor_id
         self._full_scale_db_spl = full_scale_db_spl
         self._clock_state = clock or ClockState()
         self._classifier = classifier or built_in()
-        self._ears: _Ears | None = None
+        # The onset is told where the first channel stands: its element comes first.
+        elements = sorted(elements, key=lambda element: element.channel)
+        self._columns = [element.channel for element in elements]
+        self._elements_m = np.array([(e.east_m, e.north_m, e.up_m) for e in elements])
+        self._speed_m_per_s = (air or Air()).sound_speed_m_per_s
+        self._ears: Ears | None = None
+        self._last_onset = -math.inf
         self._gaps = 0
         self._faulty = 0
         self._clipped = 0
@@ -84,10 +96,17 @@ class Listener:
             listening begins or ends.
         """
         said: list[Detection | Heartbeat] = []
-        if self._ears is None or block.after_gap or not self._ears.continued_by(block):
-            self._begin(block, said)
-        assert self._ears is not None  # noqa: S101
-        self._listen(self._ears, np.ascontiguousarray(block.first_channel), said)
+        channels = self._channels(block)
+        ears = self._ears
+        if ears is None or block.after_gap or not ears.continued_by(block.start_ns, block.rate_hz, len(channels)):
+            ears = self._begin(block, len(channels), said)
+        if ears.count < ears.repeated:
+            repeated = min(channels.shape[1], ears.repeated - ears.count)
+            self._faulty += repeated
+            ears.skip(repeated)
+            channels = channels[:, repeated:]
+        for moment in ears.take(channels):
+            self._say(ears, moment, said)
         return tuple(said)
 
     def finish(self) -> tuple[Detection | Heartbeat, ...]:
@@ -96,160 +115,109 @@ class Listener:
         self._end(said)
         return tuple(said)
 
-    def _begin(self, block: AudioBlock, said: list[Detection | Heartbeat]) -> None:
-        if self._heard_to_ns is not None:
+    def _channels(self, block: AudioBlock) -> NDArray[np.float32]:
+        """The channel that is listened to, and those of the elements where the block has them, (rows, n)."""
+        if block.samples.ndim == 1:
+            return np.ascontiguousarray(block.samples)[np.newaxis]
+        columns = [0, *self._columns] if max(self._columns, default=0) < block.samples.shape[1] else [0]
+        return np.ascontiguousarray(block.samples.T[columns])
+
+    def _begin(self, block: AudioBlock, channels: int, said: list[Detection | Heartbeat]) -> Ears:
+        if self._heard_to_ns is not None or (self._ears is not None and self._ears.count):
             self._gaps += 1
         self._end(said)
-        self._ears = _Ears(block.rate_hz, block.start_ns, self._heard_to_ns)
+        self._ears = Ears(block.rate_hz, block.start_ns, self._heard_to_ns, channels)
+        self._last_onset = -math.inf
+        return self._ears
 
     def _end(self, said: list[Detection | Heartbeat]) -> None:
         ears = self._ears
         if ears is None:
             return
-        self._flush(ears, ears.count, said)
-        said.append(self._heartbeat(ears, ears.clock.instant(ears.count), listening=False))
-        self._faulty += ears.gate.faulty_samples
-        self._clipped += ears.gate.clipped_samples
-        self._suppressed += ears.gate.suppressed
+        for moment in ears.finish():
+            self._say(ears, moment, said)
+        if ears.count:
+            end_ns = ears.clock.instant(ears.count)
+            self._heard_to_ns = end_ns if self._heard_to_ns is None else max(end_ns, self._heard_to_ns)
+        watch = ears.watch
+        last = Beat(ears.count, watch.faulty_samples, watch.clipped_samples)
+        self._say(ears, last, said)
+        self._faulty += watch.faulty_samples
+        self._clipped += watch.clipped_samples
+        self._suppressed += ears.all_suppressed()
         self._ears = None
 
-    def _listen(self, ears: _Ears, samples: NDArray[np.float32], said: list[Detection | Heartbeat]) -> None:
-        repeated = min(samples.size, max(ears.repeated - ears.count, 0))
-        self._faulty += repeated
-        ears.skip(repeated)
-        samples = samples[repeated:]
-        while samples.size:
-            used, change = ears.take(samples[: ears.next_beat - ears.count])
-            samples = samples[used:]
-            self._report_due(ears, said)
-            if change < 0:
-                self._flush(ears, ears.count + change, said)
-                said.append(self._heartbeat(ears, ears.clock.instant(ears.count + change), listening=False))
-            elif change > 0:
-                said.append(self._heartbeat(ears, ears.clock.instant(ears.count), listening=True))
-            if ears.count == ears.next_beat:
-                ears.next_beat += BEAT_S * ears.gate.rate_hz
-                said.append(self._heartbeat(ears, self._heard_until(ears), listening=ears.gate.armed))
-        end_ns = ears.clock.instant(ears.count)
-        self._heard_to_ns = end_ns if self._heard_to_ns is None else max(end_ns, self._heard_to_ns)
+    def _say(self, ears: Ears, moment: Trigger | Beat, said: list[Detection | Heartbeat]) -> None:
+        if isinstance(moment, Trigger):
+            self._report(ears, moment, said)
+        else:
+            said.append(self._heartbeat(ears, moment))
 
-    def _report_due(self, ears: _Ears, said: list[Detection | Heartbeat]) -> None:
-        while ears.pending and ears.pending[0] + ears.post <= ears.count:
-            self._report(ears, ears.pending.popleft(), ears.count, said)
-
-    def _flush(self, ears: _Ears, end: int, said: list[Detection | Heartbeat]) -> None:
-        """Report what is pending on what there is up to sample ``end``, but not the edge at which sound ends."""
-        while ears.pending:
-            trigger = ears.pending.popleft()
-            if trigger + ears.gate.frame <= end:
-                self._report(ears, trigger, end, said)
-
-    def _report(self, ears: _Ears, trigger: int, end: int, said: list[Detection | Heartbeat]) -> None:
-        start, stop = max(trigger - ears.pre, ears.samples.begin), min(trigger + ears.post, end)
-        samples = ears.samples.read(start, stop)
-        arrival = find_arrival(samples, ears.filtered.read(start, stop), trigger - start, ears.gate.rate_hz)
-        onset = start + arrival.index
-        if onset < ears.armed_from or ears.just_heard(onset):
+    def _report(self, ears: Ears, trigger: Trigger, said: list[Detection | Heartbeat]) -> None:
+        start, stop = ears.window(trigger)
+        samples, filtered = ears.rings[0].read(start, stop), ears.band_passed(start, stop)
+        arrival = find_arrival(samples, filtered, trigger.at - start, ears.rate_hz)
+        earliest = max(ears.armed_from, self._last_onset + SAME_IMPULSE_S * ears.rate_hz)
+        if start + arrival.index < earliest:
             self._suppressed += 1  # it began before the sensor listened, or two triggers found one onset
             return
+        judged = ears.bursts.receive(arrival, start, filtered)
+        # Never before what a heartbeat has vouched for, which is reckoned from the trigger.
+        onset = max(judged.onset, trigger.at - SEARCH_BACK_S * ears.rate_hz)
+        if onset < earliest:
+            self._suppressed += 1
+            return
+        self._last_onset = onset
         onset_ns = ears.clock.instant(onset)
-        judgement = self._classifier.judge(samples, arrival.index, ears.gate.rate_hz)
-        flags = {*judgement.flags, "clipped"} if arrival.clipped else set(judgement.flags)
+        judgement = self._classifier.judge(samples, arrival.index, ears.rate_hz)
+        flags = {*judgement.flags, *judged.flags, *(("clipped",) if arrival.clipped else ())}
         said.append(
             Detection(
                 pulse_id=pulse_identity(self.sensor_id, onset_ns),
                 sensor_id=self.sensor_id,
-                pick=self._pick(onset_ns, arrival, ears.p_outlier(onset, arrival)),
+                pick=Pick(
+                    onset_ns=onset_ns,
+                    sigma_s=judged.sigma_s,
+                    p_outlier=judged.p_outlier,
+                    snr_db=arrival.snr_db,
+                    level_db_spl=self._level_db_spl(arrival.peak),
+                    censored=arrival.clipped,
+                ),
                 llr=judgement.llr,
                 probabilities=judgement.probabilities,
                 model=self._classifier.name,
                 flags=tuple(sorted(flags)),
+                bearing=self._bearing(ears, start, stop, arrival.index),
             )
         )
 
-    def _pick(self, onset_ns: int, arrival: Arrival, p_outlier: float) -> Pick:
-        return Pick(
-            onset_ns=onset_ns,
-            sigma_s=arrival.sigma_s,
-            p_outlier=p_outlier,
-            snr_db=arrival.snr_db,
-            level_db_spl=self._level_db_spl(arrival.peak),
-            censored=arrival.clipped,
-        )
+    def _bearing(self, ears: Ears, start: int, stop: int, onset: float) -> Bearing | None:
+        if len(ears.rings) == 1:
+            return None
+        samples = np.column_stack([ring.read(start, stop) for ring in ears.rings[1:]])
+        return bearing_of_impulse(samples, onset, self._elements_m, ears.rate_hz, self._speed_m_per_s)
 
     def _level_db_spl(self, amplitude: float | None) -> float | None:
         if self._full_scale_db_spl is None or amplitude is None or amplitude <= 0.0:
             return None
         return self._full_scale_db_spl + 20.0 * math.log10(amplitude)
 
-    def _heard_until(self, ears: _Ears) -> int:
-        if not ears.gate.armed:
-            return ears.clock.instant(ears.count)
-        return ears.clock.instant(max(ears.count - ears.lag, ears.armed_from))
-
-    def _heartbeat(self, ears: _Ears, heard_until_ns: int, *, listening: bool) -> Heartbeat:
+    def _heartbeat(self, ears: Ears, beat: Beat) -> Heartbeat:
+        until = beat.at
+        if beat.regular and beat.listening:
+            until = max(beat.at - round(LAG_S * ears.rate_hz), ears.armed_from)
+        heard_until_ns = ears.clock.instant(until)
         if self._promised_ns is not None:
             heard_until_ns = max(heard_until_ns, self._promised_ns)
         self._promised_ns = heard_until_ns
         return Heartbeat(
             sensor_id=self.sensor_id,
             heard_until_ns=heard_until_ns,
-            listening=listening,
-            noise_floor_db_spl=self._level_db_spl(ears.gate.noise_rms),
+            listening=beat.listening,
+            noise_floor_db_spl=self._level_db_spl(ears.noise_rms),
             gaps=self._gaps,
-            faulty_samples=self._faulty + ears.gate.faulty_samples,
-            clipped_samples=self._clipped + ears.gate.clipped_samples,
-            suppressed=self._suppressed + ears.gate.suppressed,
+            faulty_samples=self._faulty + beat.faulty_samples,
+            clipped_samples=self._clipped + beat.clipped_samples,
+            suppressed=self._suppressed + ears.all_suppressed(),
             clock=self._clock_state,
         )
-
-
-class _Ears:
-    """Everything that a gap in the stream, or another rate, does away with."""
-
-    def __init__(self, rate_hz: int, start_ns: int, heard_to_ns: int | None) -> None:
-        self.gate = Gate(rate_hz)
-        self.clock = SampleClock(start_ns, rate_hz)
-        self.repeated = 0 if heard_to_ns is None else max(self.clock.index(heard_to_ns), 0)
-        self.count = 0  # samples since the gap
-        self.next_beat = BEAT_S * rate_hz
-        self.armed_from = 0
-        self.recent: deque[tuple[float, float]] = deque()  # onset and peak of the impulses of the last second
-        self.pending: deque[int] = deque()  # triggers, as samples since the gap
-        self.pre, self.post, self.lag = (round(seconds * rate_hz) for seconds in (PRE_S, POST_S, LAG_S))
-        self.samples, self.filtered = Ring(KEPT_S * rate_hz), Ring(KEPT_S * rate_hz)
-
-    def continued_by(self, block: AudioBlock) -> bool:
-        return block.rate_hz == self.gate.rate_hz and self.clock.agrees(self.count, block.start_ns)
-
-    def skip(self, samples: int) -> None:
-        if samples:
-            self.count += samples
-            self.next_beat = (self.count // (BEAT_S * self.gate.rate_hz) + 1) * BEAT_S * self.gate.rate_hz
-            self.samples.clear(self.count)
-            self.filtered.clear(self.count)
-
-    def take(self, samples: NDArray[np.float32]) -> tuple[int, int]:
-        heard = self.gate.hear(samples)
-        self.samples.append(samples[: heard.used])
-        self.filtered.append(heard.filtered)
-        self.pending.extend(self.count + trigger for trigger in heard.triggers)
-        self.count += heard.used
-        if heard.change > 0:
-            self.armed_from = self.count
-        return heard.used, heard.change
-
-    def just_heard(self, onset: float) -> bool:
-        return bool(self.recent) and onset < self.recent[-1][0] + SAME_IMPULSE_S * self.gate.rate_hz
-
-    def p_outlier(self, onset: float, arrival: Arrival) -> float:
-        """The probability that an arrival is an echo or noise, in the light of those before it; remembers it."""
-        while self.recent and onset - self.recent[0][0] > ECHO_MEMORY_S * self.gate.rate_hz:
-            self.recent.popleft()
-        drop_db, delay_s = -math.inf, math.inf
-        if self.recent and arrival.peak > 0.0:
-            loudest_at, loudest = max(self.recent, key=lambda impulse: impulse[1])
-            drop_db = 20.0 * math.log10(loudest / arrival.peak) if loudest > 0.0 else -math.inf
-            delay_s = (onset - loudest_at) / self.gate.rate_hz
-        self.recent.append((onset, arrival.peak))
-        return outlier_probability(arrival.snr_db, drop_db, delay_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,7 @@ from shotfix.run import Run
 from shotfix.versions import model_hash, versions
 
 if TYPE_CHECKING:
+    from acoustic.air import Air
     from acoustic.block import AudioBlock
     from localization.street import Street
     from localization.study.scene import Piece, Scene
@@ -155,7 +156,7 @@ def _heard(scene: Scene, machines: _Machines, progress: Callable[[float], None])
     for number, site in enumerate(scene.network.sites):
         pieces = [piece for piece in scene.pieces if piece.sensor_id == site.sensor_id]
         if pieces:
-            streams.append((pieces[0].start_ns, number, _listen(site, pieces, progress)))
+            streams.append((pieces[0].start_ns, number, _listen(site, pieces, scene.air, progress)))
     heapq.heapify(streams)
     while streams:
         watermark_ns, number, stream = heapq.heappop(streams)
@@ -172,23 +173,33 @@ def _heard(scene: Scene, machines: _Machines, progress: Callable[[float], None])
     yield from machines.finish()
 
 
-def _listen(site: Site, pieces: list[Piece], progress: Callable[[float], None]) -> Iterator[tuple[Message, ...]]:
+def _listen(
+    site: Site, pieces: list[Piece], air: Air, progress: Callable[[float], None]
+) -> Iterator[tuple[Message, ...]]:
     """What a listener says to each block of its sensor's recordings, and at their end."""
+    # The channel that the piece names is listened to; a small array's others come behind it, in the elements' order.
+    others = sorted({element.channel for element in site.elements})
+    columns = {channel: place for place, channel in enumerate(others, start=1)}
     listener = Listener(
-        site.sensor_id, full_scale_db_spl=site.full_scale_db_spl, clock=ClockState(sigma_s=site.clock_sigma_s)
+        site.sensor_id,
+        full_scale_db_spl=site.full_scale_db_spl,
+        clock=ClockState(sigma_s=site.clock_sigma_s),
+        elements=[replace(element, channel=columns[element.channel]) for element in site.elements],
+        air=air,
     )
     for number, piece in enumerate(pieces):
-        for block in _blocks(piece):
+        for block in _blocks(piece, others):
             # Whether a later piece follows on is for the listener to see: from its start, to half a sample.
             yield listener.hear(block if number == 0 else replace(block, after_gap=False))
             progress(len(block.samples) / block.rate_hz)
     yield listener.finish()
 
 
-def _blocks(piece: Piece) -> Iterator[AudioBlock]:
+def _blocks(piece: Piece, others: Sequence[int]) -> Iterator[AudioBlock]:
     try:
-        rate_hz = inspect(piece.path).rate_hz
-        yield from read_blocks(piece.path, piece.start_ns, channels=[piece.channel], block_frames=BLOCK_S * rate_hz)
+        info = inspect(piece.path)
+        channels = [piece.channel, *(others if max(others, default=0) < info.channels else ())]
+        yield from read_blocks(piece.path, piece.start_ns, channels=channels, block_frames=BLOCK_S * info.rate_hz)
     except RecordingError as error:
         raise SceneError(f"audio.csv row {piece.row}: {error}") from None
 

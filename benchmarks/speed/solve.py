@@ -58,7 +58,7 @@ LATE = Street().late()
 def _ours(sensors, times):
     early = np.argsort(times)[2:5]
     out = np.empty((2, 3))
-    three_arrivals(*np.ascontiguousarray(sensors[early].T), times[early], 1.5, 340.0, out)
+    three_arrivals(*np.ascontiguousarray(sensors[early].T), times[early], 1.5, 340.0, 0.0, 0.0, out)
     p = PRIOR.copy()
     p[0], p[1], p[6] = out[0]
     residuals, weights, covariance = np.empty(8), np.empty(8), np.empty((3, 3))

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acoustic.classifier import NoClassifier
+from acoustic.classifier import Judgement, NoClassifier
+from acoustic.context import WEIGHT
+from acoustic.detection import probabilities_from_llr
 from acoustic.whole import judge_whole
 from tests.sounds import bang, noise, with_bangs
 
@@ -71,3 +73,23 @@ def test_every_recording_gets_a_finite_score_and_ordered_events(n, seed, bangs, 
 def test_what_is_no_recording_is_refused(samples):
     with pytest.raises(ValueError, match="samples must be"):
         judge_whole(samples.astype(np.float32), 8_000, NoClassifier())
+
+
+class Sure:
+    """Takes everything for a gunshot."""
+
+    name = "sure"
+
+    def judge(self, samples, onset, rate_hz):
+        return Judgement(2.0, probabilities_from_llr(2.0))
+
+
+def test_bangs_of_one_recording_are_judged_together():
+    rate_hz = 12_000
+    display = [6_000, 9_000, 19_000, 23_500, 31_000, 44_000, 47_500, 53_000]
+    burst = [6_000 + 1_200 * k for k in range(8)]
+    for places, expected in ((display, 2.0 - WEIGHT * math.log(8 / 3)), (burst, 2.0)):
+        samples = with_bangs(noise(5 * rate_hz, 0.0005), rate_hz, places)
+        whole = judge_whole(samples, rate_hz, Sure())
+        assert len(whole.events) == 8
+        assert whole.strongest.judgement.llr == pytest.approx(expected, abs=1e-6)

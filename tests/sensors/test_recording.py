@@ -106,7 +106,7 @@ def test_bad_headers_get_one_clear_line(tmp_path, case):
 def test_absent_files_and_folders_are_told_apart(tmp_path):
     with pytest.raises(RecordingError, match="no such file"):
         inspect(tmp_path / "absent.wav")
-    with pytest.raises(RecordingError, match="a folder"):
+    with pytest.raises(RecordingError, match="not a regular file"):
         inspect(tmp_path)
 
 
