@@ -1,10 +1,9 @@
-"""Context: what ten seconds of bangs at one sensor say that one bang cannot."""
+"""Context: what the bangs within ten seconds in one recording say that one bang cannot."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -32,23 +31,6 @@ class Bang:
     onset_s: float
     peak: float
     judgement: Judgement
-
-
-class Context:
-    """The last ten seconds at one sensor: bangs as they come, each judged again in the light of those before it.
-
-    No look-ahead: what was said stays said. A gap in the stream needs a new context.
-    """
-
-    def __init__(self) -> None:
-        self._bangs: deque[Bang] = deque()
-
-    def hear(self, bang: Bang) -> Judgement:
-        """The judgement of the next bang, with those of the last ten seconds; onsets never go back."""
-        while self._bangs and self._bangs[0].onset_s < bang.onset_s - CONTEXT_S:
-            self._bangs.popleft()
-        self._bangs.append(bang)
-        return in_context(bang, self._bangs)
 
 
 def in_context(bang: Bang, around: Iterable[Bang]) -> Judgement:

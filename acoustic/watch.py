@@ -15,7 +15,7 @@ from acoustic.gate import LOWEST_FLOOR, SILENCE_S, WARMUP_S
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCKS_AT_ONCE: Final = 512
+BLOCKS_AT_ONCE: Final = 64  # of which the samples stay in the nearest cache between the two looks at them
 LONGEST_LOUD_S: Final = 1.0
 """Louder than before for longer than this is the new noise."""
 
