@@ -46,7 +46,10 @@ class AudioBlock:
             raise ValueError(f"samples are {self.samples.dtype} {self.samples.shape}: expected float32 (n,) or (n, m)")
         if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
             raise ValueError(f"rate_hz is {self.rate_hz}: expected {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}")
+        if self.samples.ndim == 2 and not self.samples.shape[1]:
+            raise ValueError("samples have no channel: expected one at least")
         check_instant(self.start_ns, "start_ns")
+        check_instant(self.end_ns, "the block's end")
         frozen = self.samples.view()
         frozen.flags.writeable = False
         object.__setattr__(self, "samples", frozen)

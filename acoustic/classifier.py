@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -146,6 +147,13 @@ def log_odds(logits: NDArray[np.float64]) -> float:
     return float(logits[0]) - top - math.log(float(np.exp(logits[1:] - top).sum()))
 
 
+BROKEN: Final = (
+    OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What a file raises that was cut short, altered, or never was a model."""
+
+
 def load(path: Path) -> Perceptron:
     """Read a model written by fixtures/builders/classifier.py.
 
@@ -157,9 +165,9 @@ def load(path: Path) -> Perceptron:
     """
     try:
         model, sound, expected = _read(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        answer = model.judge(sound, BEFORE_S * COMMON_RATE_HZ, COMMON_RATE_HZ).llr
+    except BROKEN as error:
         raise ValueError(f"{path.name} is not a model of this version ({error}): train or install it again") from None
-    answer = model.judge(sound, BEFORE_S * COMMON_RATE_HZ, COMMON_RATE_HZ).llr
     if not math.isclose(answer, expected, rel_tol=0.0, abs_tol=SELF_TEST_TOLERANCE):
         raise ValueError(f"{path.name} answers {answer} where it was trained to answer {expected}: install it again")
     return model

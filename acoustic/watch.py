@@ -59,9 +59,9 @@ class Shape:
     """How a rate is watched: samples in a block, the comb's lag, and what is loud.
 
     ``loud_ratio`` is the energy of a block over the median of a fiftieth of a second's greatest. In pink noise and
-    redder, the gate never fires where that was not reached; in the noise of streets it is reached by chance a few
-    times a minute at 48 kHz, and some twenty times at 12 kHz, where a block has fewer samples. The gate decides; this
-    only wakes it.
+    redder, the gate never fires where that was not reached; in the noise of streets
+    it is reached by chance a few times a minute at 48 kHz, and some thirty times at 12 kHz, where a block has fewer
+    samples. The gate decides; this only wakes it.
     """
 
     block: int
@@ -70,7 +70,7 @@ class Shape:
 
 
 SHAPES: Final[Mapping[int, Shape]] = {
-    9_000: Shape(16, 1, 1.7),
+    9_000: Shape(16, 1, 1.8),
     13_000: Shape(16, 2, 1.7),
     19_000: Shape(16, 3, 1.7),
     30_000: Shape(32, 4, 1.7),
@@ -80,8 +80,9 @@ SHAPES: Final[Mapping[int, Shape]] = {
     192_000: Shape(256, 32, 2.0),
 }
 """Up to which rate (Hz) which shape. Blocks are powers of two near 1.3 ms, so that a loop over one is unrolled into
-vectors. The difference of two samples a sixth of a millisecond apart is a comb with its first maximum at 3 kHz and its
-zeros at nought and 6 kHz: it costs one subtraction, and takes wind and traffic out."""
+vectors. The sum of two neighbours less the sum of two a sixth of a millisecond earlier is a comb with its first maximum
+near 3 kHz and its zeros at nought and 6 kHz, and a low-pass besides: three additions, which take wind and traffic out
+and half of the hiss."""
 
 
 class Watch:
@@ -102,7 +103,7 @@ class Watch:
         shape = next(shape for most_hz, shape in SHAPES.items() if rate_hz <= most_hz)
         self.block, self.lag = shape.block, shape.lag
         self._scan = kernels.SCANS[self.block, self.lag]
-        self._tail = np.zeros(self.lag + self.block, dtype=np.float32)
+        self._tail = np.zeros(self.lag + 1 + self.block, dtype=np.float32)
         self._tail_read = self._tail.view()
         self._tail_read.flags.writeable = False
         self._sums = np.zeros((2, BLOCKS_AT_ONCE), dtype=np.float32)
@@ -144,7 +145,9 @@ class Watch:
         """The stream ends: what happened in the block that was not filled."""
         have = int(self._integers[kernels.HAVE])
         self._make_room(have)
-        count = kernels.examine(self._tail, self.lag, have, self._settings, self._integers, self._reals, self._found, 0)
+        count = kernels.examine(
+            self._tail, self.lag + 1, have, self._settings, self._integers, self._reals, self._found, 0
+        )
         return tuple(Happening(Kind(kind), *rest) for kind, *rest in self._found[:count].tolist())
 
     def _make_room(self, samples: int) -> None:
@@ -157,6 +160,11 @@ class Watch:
     def watched(self) -> int:
         """Samples that were judged: all but those of a block that is not complete."""
         return int(self._integers[kernels.WATCHED])
+
+    @property
+    def floor_rms(self) -> float:
+        """Root mean square of the comb's output in the loudest of the blocks of a usual group."""
+        return float(np.sqrt(self._reals[kernels.FLOOR] / self.block))
 
     @property
     def armed(self) -> bool:

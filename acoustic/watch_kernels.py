@@ -29,7 +29,8 @@ GROUP_LOUD: Final = 8  # whether one of them was loud
 LOUD_GROUPS: Final = 9  # loud groups in a row
 COUNT: Final = 10  # groups in the ring of the floor
 NEXT: Final = 11  # where in that ring the next one goes
-INTEGERS: Final = 12
+SEEN: Final = 12  # samples of the block being filled that were examined already, behind a fault
+INTEGERS: Final = 13
 
 # Real numbers between two calls, (REALS,) float64.
 LAST: Final = 0  # the sample before
@@ -82,7 +83,7 @@ def learn(energy: float, lowest: float, integers: NDArray[np.int64], reals: NDAr
 @numba.njit(cache=True, nogil=True)
 def forget(integers: NDArray[np.int64], reals: NDArray[np.float64]) -> None:
     """Forget the stream, but not what was counted, nor the present run of equal samples."""
-    for k in (HAVE, GOOD, IS_ARMED, IN_GROUP, GROUP_LOUD, LOUD_GROUPS, COUNT, NEXT):
+    for k in (HAVE, GOOD, IS_ARMED, IN_GROUP, GROUP_LOUD, LOUD_GROUPS, COUNT, NEXT, SEEN):
         integers[k] = 0
     last = reals[LAST]
     reals[:] = 0.0
@@ -100,7 +101,7 @@ def note(found: NDArray[np.int64], n: int, kind: int, at: int, back: int, intege
 @numba.njit(cache=True, nogil=True)
 def examine(
     tail: NDArray[np.float32],
-    lag: int,
+    reach: int,
     block: int,
     settings: NDArray[np.float64],
     integers: NDArray[np.int64],
@@ -110,11 +111,11 @@ def examine(
 ) -> int:
     """Go through a full block sample by sample; what is usable behind a fault begins a new one."""
     silence = int(settings[SET_SILENCE])
-    fresh = integers[GOOD] == 0
-    kept = 0
-    good = integers[GOOD]
-    for k in range(block):
-        value = tail[lag + k]
+    kept = integers[SEEN]
+    fresh = integers[GOOD] == 0 and kept == 0
+    good = integers[GOOD] + kept
+    for k in range(kept, block):
+        value = tail[reach + k]
         at = integers[WATCHED] + k + 1
         broken = not abs(value) <= LARGEST  # NaN too
         if broken:
@@ -133,13 +134,14 @@ def examine(
             forget(integers, reals)
             fresh, kept, good = True, 0, 0
             continue
-        if fresh:  # nothing went before: the lag is filled with what comes first
-            tail[:lag] = value
+        if fresh:  # nothing went before: what the comb reaches back to is filled with what comes first
+            tail[:reach] = value
             fresh = False
-        tail[lag + kept] = value
+        tail[reach + kept] = value
         kept += 1
         good += 1
     integers[HAVE] = kept
+    integers[SEEN] = kept if kept < block else 0
     if kept < block:  # not judged, nor whole: its usable end is in the next one
         integers[WATCHED] += block - kept
     integers[GOOD] = good - kept
@@ -196,17 +198,18 @@ def trailing_run(samples: NDArray[np.float32], end: int, most: int) -> int:
 
 def _scan_of(block: int, lag: int) -> Callable[..., int]:  # noqa: C901 (a loop within, and one more within that)
     """The watch's loop for one length of block and one lag, both known to the compiler."""
+    reach = lag + 1
 
     # Sums may be taken in any order, so that they are taken in vectors; the same order for every call.
     @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
     def measure(source: NDArray[np.float32], blocks: int, sums: NDArray[np.float32]) -> None:
-        """Energy of the comb's output, and of the samples themselves, in each block; ``source`` begins a lag before."""
+        """Energy of the comb's output, and of the samples, in each block; ``source`` begins ``reach`` before."""
         for b in range(blocks):
             first = b * block
             energy, power = np.float32(0.0), np.float32(0.0)
             for k in range(block):
-                value = source[first + lag + k]
-                step = value - source[first + k]
+                value = source[first + reach + k]
+                step = (value + source[first + lag + k]) - (source[first + k + 1] + source[first + k])
                 energy += step * step
                 power += value * value
             sums[0, b] = energy
@@ -226,9 +229,9 @@ def _scan_of(block: int, lag: int) -> Callable[..., int]:  # noqa: C901 (a loop 
         n, i, count = 0, 0, samples.size
         silence = int(settings[SET_SILENCE])
         while True:
-            if integers[HAVE] == 0 and i >= lag and i + block <= count and integers[GOOD] > 0:
+            if integers[HAVE] == 0 and i >= reach and i + block <= count and integers[GOOD] > 0:
                 blocks = min((count - i) // block, sums.shape[1])
-                measure(samples[i - lag :], blocks, sums)
+                measure(samples[i - reach :], blocks, sums)
                 usual = 0
                 # Runs of equal samples are short, or seen at the end of a block; a block within one is examined.
                 while usual < blocks and sums[1, usual] < LOUD_POWER and integers[SAME] + block < silence:
@@ -239,22 +242,22 @@ def _scan_of(block: int, lag: int) -> Callable[..., int]:  # noqa: C901 (a loop 
                 if usual:
                     n = judge(sums, usual, block, settings, integers, reals, found, n)
                     reals[LAST] = samples[i - 1]
-                    for k in range(lag):
-                        tail[k] = samples[i - lag + k]
+                    for k in range(reach):
+                        tail[k] = samples[i - reach + k]
                     continue
             have = integers[HAVE]
             take = min(block - have, count - i)
             for k in range(take):
-                tail[lag + have + k] = samples[i + k]
+                tail[reach + have + k] = samples[i + k]
             i += take
             integers[HAVE] = have + take
             if have + take < block:
                 return n
-            n = examine(tail, lag, block, settings, integers, reals, found, n)
+            n = examine(tail, reach, block, settings, integers, reals, found, n)
             if integers[HAVE] < block:
                 continue
             measure(tail_read, 1, sums)
-            for k in range(lag):
+            for k in range(reach):
                 tail[k] = tail[block + k]
             integers[HAVE] = 0
             n = judge(sums, 1, block, settings, integers, reals, found, n)

@@ -61,6 +61,8 @@ class Array:
             )
         rows = np.ascontiguousarray(samples.T, dtype=np.float64)
         alive = np.array([row.size > 0 and bool(np.isfinite(row).all()) and np.ptp(row) > 0.0 for row in rows], bool)
+        for k in range(1, len(rows)):  # two channels of one microphone would say that the sound came from abeam
+            alive[k] &= not any(np.array_equal(rows[k], row) for row in rows[:k])
         return cls(rows, elements_m, elements_m[0] if len(rows) else np.zeros(3), rate_hz, speed).only(alive)
 
     def only(self, which: NDArray[np.bool_]) -> Array:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAD_S: Final = 0.5
 """Of made-up noise before and after: more than a gate's warm-up."""
+EARLY_S: Final = 0.001  # an impulse that begins with the recording may be picked a little before it
 QUIET_S: Final = 0.05
 DITHER_DB: Final = -66.0  # under the file's peak: breaks digital silence, hides nothing that could be heard
 LOWEST_DITHER: Final = 1e-6  # of full scale
@@ -89,10 +90,11 @@ def judge_whole(samples: NDArray[np.float32], rate_hz: int, classifier: Classifi
         raise ValueError("samples must be finite, in one channel, and at least one")
     longer, pad = padded(samples, rate_hz)
     gate, arrivals = Gate(rate_hz), []
+    early = round(EARLY_S * rate_hz)
     filtered, triggers = _hear(gate, longer)
     for trigger in triggers:
         start, arrival = _arrival(longer, filtered, trigger, rate_hz)
-        if pad <= start + round(arrival.index) < pad + samples.size:
+        if pad - early <= start + round(arrival.index) < pad + samples.size:
             arrivals.append((start, arrival))
     arrivals = _direct(arrivals, rate_hz)
     model = classifier or built_in()

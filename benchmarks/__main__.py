@@ -13,6 +13,7 @@ from pathlib import Path
 ALL = (
     "accuracy.live_fire",
     "accuracy.picks",
+    "accuracy.recall",
     "accuracy.bursts",
     "accuracy.bearing",
     "accuracy.classifier",

@@ -24,6 +24,10 @@ BEAT_S: Final = 1
 KEPT_S: Final = 2
 LOOK_BACK_S: Final = 0.55  # a gate that wakes learns its floor from this: its ring of half a second, and some
 AWAKE_S: Final = 0.6  # how long a gate listens on behind a loud block: a later one is behind all it looks back at
+HISS: Final = 4.8
+"""The watch's floor over the noise in the band, as amplitudes: up to 4.2 in pink noise and redder. Above this,
+something outside (a microphone's hiss, insects, a switching supply) hides from the watch what the gate
+hears, and the gate stays awake."""
 CALM_S: Final = 0.5  # without a loud block before it: else the heartbeat repeats the one before
 
 
@@ -73,6 +77,7 @@ class Ears:
         self.armed_from = 0
         self.suppressed = 0  # impulses over the limit of rate
         self.noise_rms: float | None = None
+        self._hissing = True  # until it was measured
         self._next_beat = BEAT_S * rate_hz
         self._gate: Gate | None = None
         self._gate_at = 0  # what the gate has heard
@@ -89,13 +94,17 @@ class Ears:
         """Whether samples that begin at this instant follow on."""
         return rate_hz == self.rate_hz and channels == len(self.rings) and self.clock.agrees(self.count, start_ns)
 
-    def skip(self, samples: int) -> None:
-        """Pass over samples that were heard already; only before any that were not."""
+    def skip(self, samples: int) -> tuple[Beat, ...]:
+        """Pass over samples that were heard already, only before any that were not; the seconds that end in them."""
         self.count += samples
         self.begun = self.usable_from = self.count
-        self._next_beat = (self.count // (BEAT_S * self.rate_hz) + 1) * BEAT_S * self.rate_hz
+        beats = []
+        while self._next_beat <= self.count:
+            beats.append(Beat(self._next_beat, 0, 0, regular=True))
+            self._next_beat += BEAT_S * self.rate_hz
         for ring in self.rings:
             ring.clear(self.count)
+        return tuple(beats)
 
     def take(self, channels: NDArray[np.float32]) -> Iterable[Trigger | Beat]:
         """Take what follows, (channels, n) float32; what there is to report, in the order of the stream.
@@ -131,6 +140,8 @@ class Ears:
             if self.count == self._next_beat:
                 self._next_beat += BEAT_S * self.rate_hz
                 self._measure_noise()
+                if self._hissing and self.watch.armed:
+                    self._stay_awake(self.begun + self.watch.watched, self._next_beat)
                 watch = self.watch
                 counts = watch.faulty_samples, watch.clipped_samples
                 yield Beat(self.count, *counts, listening=watch.armed, regular=True)
@@ -156,16 +167,18 @@ class Ears:
         if kind is Kind.LOUD:
             yield from self._up_to(at - back)
             self._wake(at - back)
-            self._awake_until = at + self._awake
+            self._awake_until = max(self._awake_until, at + self._awake)
             self._loud_at = at
         elif kind is Kind.ARMED:
             self.armed_from, self.usable_from = at, at - back
+            self._stay_awake(at, self._next_beat)  # until the noise has been measured
             yield Beat(at, *counts, listening=True)
         else:
             yield from self._up_to(at - back)
             yield from self._flush(at - back)
             self.usable_from = at
             self.noise_rms = None
+            self._hissing = True
             yield Beat(at - back, *counts)
 
     def _up_to(self, end: int) -> Iterator[Trigger]:
@@ -184,6 +197,10 @@ class Ears:
         refilled = self._tokens + REFILL_PER_S * max(begin - self._gate_at, 0) / self.rate_hz
         self._gate = Gate(self.rate_hz, min(refilled, TOKENS), trusted=True)
         self._gate_at = begin
+
+    def _stay_awake(self, at: int, until: int) -> None:
+        self._wake(at)
+        self._awake_until = max(self._awake_until, until + self._awake)
 
     def _sleep(self, at: int) -> None:
         if self._gate is not None and at >= self._gate_at:
@@ -210,6 +227,7 @@ class Ears:
         if self.noise_rms is not None and self._loud_at > end - CALM_S * self.rate_hz:
             return
         self.noise_rms = noise_rms(self.rings[0].read(begin, end), self.rate_hz)
+        self._hissing = self.watch.floor_rms > HISS * self.noise_rms
 
     def window(self, trigger: Trigger) -> tuple[int, int]:
         """From where to where there is sound to judge a trigger by."""

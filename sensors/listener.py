@@ -103,7 +103,8 @@ class Listener:
         if ears.count < ears.repeated:
             repeated = min(channels.shape[1], ears.repeated - ears.count)
             self._faulty += repeated
-            ears.skip(repeated)
+            for beat in ears.skip(repeated):
+                self._say(ears, beat, said)
             channels = channels[:, repeated:]
         for moment in ears.take(channels):
             self._say(ears, moment, said)

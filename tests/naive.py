@@ -390,13 +390,14 @@ def watch(samples, block, lag, group, groups, warmup, silence, ratio, longest, l
             good, energies, ring, loud_groups, armed, usable, before = [], [], [], 0, False, 0, None
             continue
         if before is None:
-            before = [x] * lag
+            before = [x] * (lag + 1)
         good.append(x)
         if len(good) < block:
             continue
         row = np.array([*before, *good], dtype=np.float64)
-        energy = float(np.sum((row[lag:] - row[:-lag]) ** 2))
-        before, good = [*before, *good][-lag:], []
+        pairs = row[1:] + row[:-1]
+        energy = float(np.sum((pairs[lag:] - pairs[:-lag]) ** 2))
+        before, good = [*before, *good][-lag - 1 :], []
         usable += block
         floor = max(sorted(ring)[len(ring) // 2], lowest) if ring else 0.0
         loud = armed and energy >= ratio * floor

@@ -42,7 +42,10 @@ def table(folder, name):
 
 @pytest.fixture(scope="module")
 def recordings(shared):
-    folder = shared / "pittsburgh_livefire"
+    return heard_by_listener(shared / "pittsburgh_livefire")
+
+
+def heard_by_listener(folder):
     tagged, reported = defaultdict(dict), defaultdict(list)
     for row in table(folder, "arrivals.csv"):
         test_id = row["event_id"].rpartition("/")[0]
