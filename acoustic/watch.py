@@ -102,7 +102,6 @@ class Watch:
     def __init__(self, rate_hz: int) -> None:
         shape = next(shape for most_hz, shape in SHAPES.items() if rate_hz <= most_hz)
         self.block, self.lag = shape.block, shape.lag
-        self._scan = kernels.SCANS[self.block, self.lag]
         self._tail = np.zeros(self.lag + 1 + self.block, dtype=np.float32)
         self._tail_read = self._tail.view()
         self._tail_read.flags.writeable = False
@@ -127,7 +126,9 @@ class Watch:
             samples = samples.view()
             samples.flags.writeable = False
         self._make_room(samples.size)
-        count = self._scan(
+        count = kernels.scan(
+            self.block,
+            self.lag,
             samples,
             self._tail,
             self._tail_read,

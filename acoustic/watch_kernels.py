@@ -196,14 +196,13 @@ def trailing_run(samples: NDArray[np.float32], end: int, most: int) -> int:
     return run
 
 
-def _scan_of(block: int, lag: int) -> Callable[..., int]:  # noqa: C901 (a loop within, and one more within that)
-    """The watch's loop for one length of block and one lag, both known to the compiler."""
+def _measure_of(block: int, lag: int) -> Callable[..., None]:
+    """The loop over blocks for one length and one lag, both known to the compiler."""
     reach = lag + 1
 
     # Sums may be taken in any order, so that they are taken in vectors; the same order for every call.
     @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
     def measure(source: NDArray[np.float32], blocks: int, sums: NDArray[np.float32]) -> None:
-        """Energy of the comb's output, and of the samples, in each block; ``source`` begins ``reach`` before."""
         for b in range(blocks):
             first = b * block
             energy, power = np.float32(0.0), np.float32(0.0)
@@ -215,55 +214,93 @@ def _scan_of(block: int, lag: int) -> Callable[..., int]:  # noqa: C901 (a loop 
             sums[0, b] = energy
             sums[1, b] = power
 
-    @numba.njit(cache=True, nogil=True)
-    def scan(
-        samples: NDArray[np.float32],
-        tail: NDArray[np.float32],
-        tail_read: NDArray[np.float32],
-        sums: NDArray[np.float32],
-        settings: NDArray[np.float64],
-        integers: NDArray[np.int64],
-        reals: NDArray[np.float64],
-        found: NDArray[np.int64],
-    ) -> int:
-        n, i, count = 0, 0, samples.size
-        silence = int(settings[SET_SILENCE])
-        while True:
-            if integers[HAVE] == 0 and i >= reach and i + block <= count and integers[GOOD] > 0:
-                blocks = min((count - i) // block, sums.shape[1])
-                measure(samples[i - reach :], blocks, sums)
-                usual = 0
-                # Runs of equal samples are short, or seen at the end of a block; a block within one is examined.
-                while usual < blocks and sums[1, usual] < LOUD_POWER and integers[SAME] + block < silence:
-                    i += block
-                    usual += 1
-                    run = trailing_run(samples, i, block + 1)
-                    integers[SAME] = run if run <= block else integers[SAME] + block
-                if usual:
-                    n = judge(sums, usual, block, settings, integers, reals, found, n)
-                    reals[LAST] = samples[i - 1]
-                    for k in range(reach):
-                        tail[k] = samples[i - reach + k]
-                    continue
-            have = integers[HAVE]
-            take = min(block - have, count - i)
-            for k in range(take):
-                tail[reach + have + k] = samples[i + k]
-            i += take
-            integers[HAVE] = have + take
-            if have + take < block:
-                return n
-            n = examine(tail, reach, block, settings, integers, reals, found, n)
-            if integers[HAVE] < block:
-                continue
-            measure(tail_read, 1, sums)
-            for k in range(reach):
-                tail[k] = tail[block + k]
-            integers[HAVE] = 0
-            n = judge(sums, 1, block, settings, integers, reals, found, n)
-
-    return scan
+    return measure
 
 
+# A loop that is handed to another as a closure would be compiled at every start: numba does not find it in its cache.
 SHAPES: Final = ((16, 1), (16, 2), (16, 3), (32, 4), (32, 5), (64, 8), (128, 16), (256, 32))
-SCANS: Final = {shape: _scan_of(*shape) for shape in SHAPES}
+_measure_16_1 = _measure_of(16, 1)
+_measure_16_2 = _measure_of(16, 2)
+_measure_16_3 = _measure_of(16, 3)
+_measure_32_4 = _measure_of(32, 4)
+_measure_32_5 = _measure_of(32, 5)
+_measure_64_8 = _measure_of(64, 8)
+_measure_128_16 = _measure_of(128, 16)
+_measure_256_32 = _measure_of(256, 32)
+
+
+@numba.njit(cache=True, nogil=True)
+def measure(lag: int, source: NDArray[np.float32], blocks: int, sums: NDArray[np.float32]) -> None:
+    """Energy of the comb's output, and of the samples, in each block; ``source`` begins ``lag + 1`` before them."""
+    if lag == 8:
+        _measure_64_8(source, blocks, sums)
+    elif lag == 2:
+        _measure_16_2(source, blocks, sums)
+    elif lag == 3:
+        _measure_16_3(source, blocks, sums)
+    elif lag == 1:
+        _measure_16_1(source, blocks, sums)
+    elif lag == 4:
+        _measure_32_4(source, blocks, sums)
+    elif lag == 5:
+        _measure_32_5(source, blocks, sums)
+    elif lag == 16:
+        _measure_128_16(source, blocks, sums)
+    else:
+        _measure_256_32(source, blocks, sums)
+
+
+@numba.njit(cache=True, nogil=True)
+def scan(
+    block: int,
+    lag: int,
+    samples: NDArray[np.float32],
+    tail: NDArray[np.float32],
+    tail_read: NDArray[np.float32],
+    sums: NDArray[np.float32],
+    settings: NDArray[np.float64],
+    integers: NDArray[np.int64],
+    reals: NDArray[np.float64],
+    found: NDArray[np.int64],
+) -> int:
+    """Watch samples (n,), read only, that follow on those of the call before; how many things happened.
+
+    ``block`` and ``lag`` are one of `SHAPES`; ``tail`` (lag + 1 + block,) keeps what the comb reaches back to and the
+    block that is being filled, ``tail_read`` is the same memory, read only; ``sums`` (2, m) is room for m blocks at
+    once; ``found`` (most, 5) receives kind, end, length, and what was counted as faulty and clipped by then.
+    """
+    n, i, count, reach = 0, 0, samples.size, lag + 1
+    silence = int(settings[SET_SILENCE])
+    while True:
+        if integers[HAVE] == 0 and i >= reach and i + block <= count and integers[GOOD] > 0:
+            blocks = min((count - i) // block, sums.shape[1])
+            measure(lag, samples[i - reach :], blocks, sums)
+            usual = 0
+            # Runs of equal samples are short, or seen at the end of a block; a block within one is examined.
+            while usual < blocks and sums[1, usual] < LOUD_POWER and integers[SAME] + block < silence:
+                i += block
+                usual += 1
+                run = trailing_run(samples, i, block + 1)
+                integers[SAME] = run if run <= block else integers[SAME] + block
+            if usual:
+                n = judge(sums, usual, block, settings, integers, reals, found, n)
+                reals[LAST] = samples[i - 1]
+                for k in range(reach):
+                    tail[k] = samples[i - reach + k]
+                continue
+        have = integers[HAVE]
+        take = min(block - have, count - i)
+        for k in range(take):
+            tail[reach + have + k] = samples[i + k]
+        i += take
+        integers[HAVE] = have + take
+        if have + take < block:
+            return n
+        n = examine(tail, reach, block, settings, integers, reals, found, n)
+        if integers[HAVE] < block:
+            continue
+        measure(lag, tail_read, 1, sums)
+        for k in range(reach):
+            tail[k] = tail[block + k]
+        integers[HAVE] = 0
+        n = judge(sums, 1, block, settings, integers, reals, found, n)
