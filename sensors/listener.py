@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LAG_S: Final = POST_S + 0.005
 """How far behind its ears a listener's word is: what follows an onset, and how far before its trigger one may lie."""
 SAME_IMPULSE_S: Final = 0.001
+SAME_SOUND_S: Final = 0.002
 
 
 class Listener:
@@ -169,6 +170,8 @@ class Listener:
             self._suppressed += 1
             return
         self._last_onset = onset
+        # A round found behind an echo: the direction, at least, would be the echo's.
+        moved = abs(judged.onset - start - arrival.index) > SAME_SOUND_S * ears.rate_hz
         onset_ns = ears.clock.instant(onset)
         judgement = self._classifier.judge(samples, arrival.index, ears.rate_hz)
         flags = {*judgement.flags, *judged.flags, *(("clipped",) if arrival.clipped else ())}
@@ -188,7 +191,7 @@ class Listener:
                 probabilities=judgement.probabilities,
                 model=self._classifier.name,
                 flags=tuple(sorted(flags)),
-                bearing=self._bearing(ears, start, stop, arrival.index),
+                bearing=None if moved else self._bearing(ears, start, stop, arrival.index),
             )
         )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from acoustic import gate as gates
 from acoustic import kernels
@@ -88,6 +89,15 @@ def test_what_was_seen_to_already_is_heard_alike(seed, rate_hz, bangs, cut):
         done += heard.used
     np.testing.assert_array_equal(np.concatenate(filtered), expected)
     assert told == triggers
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 12_000, 48_000])
+def test_the_band_is_that_of_scipy(rate_hz):
+    """A cascade of the same two sections, which begins as if the first sample had lasted for ever."""
+    samples = (0.2 + noise(5_000, 0.1, 4)).astype(np.float32)
+    b_a = np.insert(detection_band(rate_hz), 3, 1.0, axis=1)
+    expected, _ = signal.sosfilt(b_a, samples.astype(float), zi=signal.sosfilt_zi(b_a) * float(samples[0]))
+    np.testing.assert_allclose(gates.band_passed(samples, rate_hz), expected, atol=1e-7)
 
 
 def test_noise_is_that_of_its_band():
