@@ -6,7 +6,7 @@ import functools
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL_PATH: Final = Path(__file__).with_name("model.npz")
+OVERLOAD_S: Final = 0.05
+OVERLOADED: Final = 1.0 / 3.0  # none of 1,062 impulses of the live fire, where clipping is usual
 LLR_BOUND: Final = 8.0  # a few thousand training sounds support no stronger word
 SELF_TEST_TOLERANCE: Final = 1e-6  # of the llr: processors round transforms and exponentials differently
 Z_LIMIT: Final = 4.0  # standard deviations; beyond, a feature counts as being there
@@ -116,9 +118,13 @@ class Perceptron:
     def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:
         """The evidence of the impulse that begins at sample ``onset``.
 
-        Flagged "unfamiliar" where it is unlike all training, and "abstained" there and wherever the evidence is weak.
+        Flagged "unfamiliar" where it is unlike all training, and "abstained" there, wherever the evidence is weak, and
+        where the converter was at its end most of the time.
         """
-        return self.judge_features(features(samples, onset, rate_hz))
+        judgement = self.judge_features(features(samples, onset, rate_hz))
+        if overloaded(samples, onset, rate_hz):
+            judgement = replace(judgement, flags=tuple(sorted({*judgement.flags, "abstained"})))
+        return judgement
 
     def judge_features(self, vector: NDArray[np.float64]) -> Judgement:
         """The evidence of a vector of `acoustic.features.features`."""
@@ -139,6 +145,17 @@ class Perceptron:
         """Squared Mahalanobis distance of standardised features (f,) from training, over their number."""
         apart = (np.clip(z, -FAR, FAR)[:, np.newaxis] * self.spread).sum(axis=0)
         return float(np.mean(apart * apart))
+
+
+def overloaded(samples: NDArray[np.float32], onset: float, rate_hz: int) -> bool:
+    """Whether over a third of the 50 ms behind ``onset`` stands at the two extremes: no sound is left to be judged."""
+    first = max(math.floor(onset), 0)
+    body = samples[first : first + round(OVERLOAD_S * rate_hz)]
+    if not body.size:
+        return False
+    middle = 0.5 * (float(body.max()) + float(body.min()))
+    reach = 0.98 * (float(body.max()) - middle)
+    return reach > 0.0 and float(np.mean(np.abs(body - middle) >= reach)) > OVERLOADED
 
 
 def log_odds(logits: NDArray[np.float64]) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from acoustic.classifier import LLR_BOUND, MODEL_PATH, NoClassifier, built_in, load
+from acoustic.classifier import LLR_BOUND, MODEL_PATH, NoClassifier, built_in, load, overloaded
 from acoustic.detection import CLASSES, FLAGS, probability
 from acoustic.features import NAMES
 from acoustic.whole import judge_whole
@@ -59,6 +59,14 @@ def test_what_is_no_sound_is_no_gunshot_or_abstained_from(what, gain):
     samples = gain * STRANGE[what](np.arange(8_000) / 8_000)
     judgement = built_in().judge(samples.astype(np.float32), 4_000.0, 8_000)
     assert judgement.llr < 0.0 or "abstained" in judgement.flags
+
+
+def test_a_shot_that_clips_is_judged_all_the_same():
+    """Flat for 3 ms at the microphone's end, then its tail: that much is usual on live fire."""
+    time_s = np.arange(8_000) / 8_000 - 0.5
+    shot = np.where(time_s >= 0.0, 4.0 * (1.0 - time_s / 0.002) * np.exp(-time_s / 0.004), 0.0)
+    samples = np.clip(shot + noise(8_000, 0.01, 5), -1.0, 1.0).astype(np.float32)
+    assert not overloaded(samples, 4_000.0, 8_000)
 
 
 def test_no_classifier_says_nothing():
