@@ -12,9 +12,7 @@ from acoustic import kernels, timing_kernels
 from acoustic.gate import LOWEST_FLOOR
 from acoustic.shock import is_shock_wave
 from acoustic.template import fit_front
-from acoustic.uncertainty import ECHO_MEMORY_S, fitted_sigma_s, outlier_probability, risen_sigma_s
-
-__all__ = ["ECHO_MEMORY_S", "Arrival", "bias_s", "find_arrival", "is_clipped", "outlier_probability"]
+from acoustic.uncertainty import fitted_sigma_s, risen_sigma_s
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

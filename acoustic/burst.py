@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.family import ALIKE, MOST_TIMES, Cadence, Family, Match, Snippet
 from acoustic.shock import BEFORE_BLAST_S
-from acoustic.uncertainty import ECHO_MEMORY_S, STREET_OUTLIERS, echo_by_loudness, echo_probability, lost_probability
+from acoustic.uncertainty import ECHO_MEMORY_S, echo_by_loudness, echo_probability, outlier_probability
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +144,7 @@ class BurstTracker:
         return onset - off, math.hypot(match.sigma, math.sqrt(family.variance)), False
 
     def _judged(self, arrival: Arrival, family: Family, onset: float, sigma: float, echo: float) -> Round:
-        p_outlier = 1.0 - (1.0 - lost_probability(arrival.snr_db)) * (1.0 - echo) * (1.0 - STREET_OUTLIERS)
+        p_outlier = outlier_probability(arrival.snr_db, echo)
         sigma_s = sigma / self._rate_hz
         if echo >= KNOWN_ECHO or family.echo:
             return Round(onset, sigma_s, p_outlier, 0)

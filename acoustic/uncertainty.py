@@ -84,20 +84,18 @@ def echo_probability(drop_db: float, delay_s: float) -> float:
     return max(echo, QUICK_ECHO) if delay_s < QUICK_S and drop_db > -6.0 else echo
 
 
-def outlier_probability(snr_db: float, drop_db: float = -math.inf, delay_s: float = math.inf) -> float:
-    """Probability that a time is not the onset of a direct sound, for an impulse that no burst explains.
+def outlier_probability(snr_db: float, echo: float = 0.0) -> float:
+    """Probability that a time is not the onset of a direct sound.
 
     Parameters
     ----------
     snr_db : float
-    drop_db : float
-        How far its peak is below the loudest within the second before; minus infinity where there was none.
-    delay_s : float
-        How long after that loudest one it came.
+        Of the impulse's peak over the noise in the band.
+    echo : float
+        Probability that it is an echo.
 
     Notes
     -----
     Noise, echoes and the street's own share of late first arrivals, `STREET_OUTLIERS`, taken as independent.
     """
-    lost, echo = lost_probability(snr_db), echo_probability(drop_db, delay_s)
-    return 1.0 - (1.0 - lost) * (1.0 - echo) * (1.0 - STREET_OUTLIERS)
+    return 1.0 - (1.0 - lost_probability(snr_db)) * (1.0 - echo) * (1.0 - STREET_OUTLIERS)

@@ -138,9 +138,7 @@ class Watch:
             self._reals,
             self._found,
         )
-        if not count:
-            return ()
-        return tuple(Happening(Kind(kind), *rest) for kind, *rest in self._found[:count].tolist())
+        return self._told(count) if count else ()
 
     def finish(self) -> tuple[Happening, ...]:
         """The stream ends: what happened in the block that was not filled."""
@@ -149,6 +147,9 @@ class Watch:
         count = kernels.examine(
             self._tail, self.lag + 1, have, self._settings, self._integers, self._reals, self._found, 0
         )
+        return self._told(count)
+
+    def _told(self, count: int) -> tuple[Happening, ...]:
         return tuple(Happening(Kind(kind), *rest) for kind, *rest in self._found[:count].tolist())
 
     def _make_room(self, samples: int) -> None:

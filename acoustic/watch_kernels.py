@@ -218,7 +218,6 @@ def _measure_of(block: int, lag: int) -> Callable[..., None]:
 
 
 # A loop that is handed to another as a closure would be compiled at every start: numba does not find it in its cache.
-SHAPES: Final = ((16, 1), (16, 2), (16, 3), (32, 4), (32, 5), (64, 8), (128, 16), (256, 32))
 _measure_16_1 = _measure_of(16, 1)
 _measure_16_2 = _measure_of(16, 2)
 _measure_16_3 = _measure_of(16, 3)
@@ -265,9 +264,10 @@ def scan(
 ) -> int:
     """Watch samples (n,), read only, that follow on those of the call before; how many things happened.
 
-    ``block`` and ``lag`` are one of `SHAPES`; ``tail`` (lag + 1 + block,) keeps what the comb reaches back to and the
-    block that is being filled, ``tail_read`` is the same memory, read only; ``sums`` (2, m) is room for m blocks at
-    once; ``found`` (most, 5) receives kind, end, length, and what was counted as faulty and clipped by then.
+    ``block`` and ``lag`` are those of one of `acoustic.watch.SHAPES`; ``tail`` (lag + 1 + block,) keeps what the comb
+    reaches back to and the block that is being filled, ``tail_read`` is the same memory, read only; ``sums`` (2, m) is
+    room for m blocks at once; ``found`` (most, 5) receives kind, end, length, and what was counted as faulty and
+    clipped by then.
     """
     n, i, count, reach = 0, 0, samples.size, lag + 1
     silence = int(settings[SET_SILENCE])

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.arrival import ECHO_MEMORY_S, POST_S, PRE_S, find_arrival
+from acoustic.arrival import POST_S, PRE_S, find_arrival
 from acoustic.classifier import Judgement, built_in
 from acoustic.context import Bang, in_context
 from acoustic.detection import probabilities_from_llr
 from acoustic.gate import Gate
+from acoustic.uncertainty import ECHO_MEMORY_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -159,7 +159,7 @@ def _show(text: str, *, late: bool) -> None:
 def application(room: ControlRoom) -> Starlette:
     """The receiver as an ASGI application: ``POST /webhook``."""
     from starlette.applications import Starlette  # noqa: PLC0415  (its import is not free)
-    from starlette.requests import ClientDisconnect  # noqa: PLC0415
+    from starlette.requests import ClientDisconnect  # noqa: PLC0415  (as above)
     from starlette.responses import PlainTextResponse  # noqa: PLC0415
     from starlette.routing import Route  # noqa: PLC0415
 

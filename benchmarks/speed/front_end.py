@@ -26,7 +26,7 @@ BAND = signal.butter(2, [300.0, 5_000.0], "bandpass", fs=RATE_HZ, output="sos")
 
 def measure(_data: Path | None) -> str:
     try:
-        from obspy.signal.trigger import recursive_sta_lta, trigger_onset  # noqa: PLC0415
+        from obspy.signal.trigger import recursive_sta_lta, trigger_onset  # noqa: PLC0415  (a rival)
     except ImportError:
         return "The rival is not installed: `pip install obspy`, then run this again."
     sound = _minute(USUAL)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from acoustic.air import Air
 from acoustic.arrival import POST_S, PRE_S, find_arrival, is_clipped
 from acoustic.gate import Gate
-from acoustic.uncertainty import fitted_sigma_s, lost_probability, outlier_probability
+from acoustic.uncertainty import echo_probability, fitted_sigma_s, lost_probability, outlier_probability
 from benchmarks.accuracy.simulated_blasts import Blast, drawn, shot, shots
 from tests.sounds import blast, noise
 
@@ -160,17 +160,17 @@ def test_probability_of_an_outlier_follows_what_was_seen():
     assert outlier_probability(40.0) == pytest.approx(0.05, abs=0.01)
     assert outlier_probability(9.0) > 0.35
     assert outlier_probability(16.0) < 0.1
-    assert outlier_probability(30.0, drop_db=15.0, delay_s=0.3) > 0.9
-    assert outlier_probability(30.0, drop_db=0.0, delay_s=0.4) < 0.2
-    assert outlier_probability(30.0, drop_db=0.0, delay_s=0.06) > 0.5
+    assert outlier_probability(30.0, echo_probability(15.0, 0.3)) > 0.9
+    assert outlier_probability(30.0, echo_probability(0.0, 0.4)) < 0.2
+    assert outlier_probability(30.0, echo_probability(0.0, 0.06)) > 0.5
 
 
 @given(st.floats(-100.0, 200.0), st.floats(-300.0, 300.0) | st.just(-math.inf), st.floats(0.0, 10.0))
 def test_probability_of_an_outlier_is_a_probability_and_grows_with_the_drop(snr_db, drop_db, delay_s):
-    p = outlier_probability(snr_db, drop_db, delay_s)
+    p = outlier_probability(snr_db, echo_probability(drop_db, delay_s))
     assert 0.0 < p < 1.0
     if math.isfinite(drop_db) and delay_s > 0.1:
-        assert outlier_probability(snr_db, drop_db + 1.0, delay_s) >= p
+        assert outlier_probability(snr_db, echo_probability(drop_db + 1.0, delay_s)) >= p
 
 
 def test_clipping_is_two_samples_at_full_scale_or_four_at_a_ceiling():
