@@ -12,12 +12,12 @@ import numpy as np
 
 from acoustic.instant import after, seconds_between
 from localization.bearings import bearing_odds
-from localization.ellipse import Covariance, Ellipse, confidence_ellipse
+from localization.ellipse import Covariance, confidence_ellipse
 from localization.evidence import fuse
 from localization.fix import Arrival, Fix, Mode, Unfixed
-from localization.kernels import DISCHARGE, N, climb, place_covariance, three_arrivals
 from localization.loudness import loudness_odds
 from localization.modes import LIGHTEST, weighed
+from localization.solver_kernels import DISCHARGE, N, place_bang
 from sensors.site import Local
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from sensors.site import Site
 
 CONFIDENCE: Final = 0.95
-MOST_TRIPLES_OF: Final = 10  # sensors whose triples all serve as starts: 120 of them
+MOST_PLACES: Final = 24  # maxima of one bang that are looked at
 THINNEST: Final = 0.01  # breadth over length of an array that still tells its two sides apart
-BLURS_S: Final = (1.0, 0.1, 0.02)
 WIDEST_M: Final = 5_000.0  # beyond this semi-major axis the geometry says nothing
 
 
@@ -94,7 +93,15 @@ class Solver:
         """
         indirect = self.street.p_indirect_given if given else self.street.p_indirect
         return _Problem(
-            self, shot_id, revision, tuple(detections), tuple(sites), tuple(silent), indirect, chosen=chosen
+            self,
+            shot_id,
+            revision,
+            tuple(detections),
+            tuple(sites),
+            tuple(silent),
+            indirect,
+            chosen=chosen,
+            given=given,
         ).answer()
 
     def unfixed(self, shot_id: str, revision: int, reason: str, detections: Sequence[Detection]) -> Unfixed:
@@ -114,10 +121,10 @@ class _Problem:
 
     def __init__(
         self, solver: Solver, shot_id: str, revision: int, detections: tuple[Detection, ...], sites: tuple[Site, ...],
-        silent: tuple[str, ...], indirect: float, *, chosen: bool,
+        silent: tuple[str, ...], indirect: float, *, chosen: bool, given: bool,
     ) -> None:  # fmt: skip
         self.solver, self.shot_id, self.revision, self.silent = solver, shot_id, revision, silent
-        self.detections = detections
+        self.detections, self.given = detections, given
         heard: set[str] = set()
         self.kept = [not (d.sensor_id in heard or heard.add(d.sensor_id)) for d in detections]  # type: ignore[func-returns-value]
         kept = list(itertools.compress(range(len(detections)), self.kept))
@@ -127,17 +134,8 @@ class _Problem:
         self.places = np.ascontiguousarray(places - self.middle)
         self.times = np.array([seconds_between(self.zero_ns, detections[k].pick.onset_ns) for k in kept])
         speed = solver.air.sound_speed_m_per_s
-        self.known_s = np.array(
-            [
-                math.sqrt(
-                    detections[k].pick.sigma_s ** 2
-                    + sites[k].clock_sigma_s ** 2
-                    + (sites[k].position_sigma_m / speed) ** 2
-                    + (0.1 * sites[k].up_sigma_m / speed) ** 2  # heights matter by the sine of a flat angle
-                )
-                for k in kept
-            ]
-        )
+        self.known_s = np.array([math.hypot(detections[k].pick.sigma_s, sites[k].clock_sigma_s) for k in kept])
+        self.survey_s = np.array([(sites[k].position_sigma_m, sites[k].up_sigma_m) for k in kept]) / speed
         own = np.array([0.0 if chosen else detections[k].pick.p_outlier for k in kept])
         self.outlier = 1.0 - (1.0 - own) * (1.0 - indirect)
         self.outlier = np.minimum(self.outlier, 0.99)
@@ -149,7 +147,6 @@ class _Problem:
         mean, self.prior_sigma = solver.prior()
         self.prior = mean.copy()
         self.prior[2] -= self.middle[2]
-        self.late = solver.street.late()
 
     # the answer
 
@@ -158,16 +155,10 @@ class _Problem:
             return self._unfixed("too-few-sensors")
         if self._thin():
             return self._unfixed("degenerate-geometry")
-        sigmas = np.hypot(self.known_s, self.solver.street.path_sigma_s)
-        maxima = self._maxima(sigmas)
-        if not maxima or maxima[0].direct < 3:
+        maxima = self._maxima()
+        if not maxima or maxima[0].direct < max(3, 0.5 * len(self.times)):
             return self._unfixed("inconsistent")
-        spread, freedom = self._path_sigma(maxima[0])
-        sigmas = np.hypot(self.known_s, spread)
-        maxima = self._distinct([self._climb(maximum.p, sigmas) for maximum in maxima])
-        if maxima[0].direct < max(3, 0.5 * len(self.times)):
-            return self._unfixed("inconsistent")
-        modes = self._modes(maxima, freedom)
+        modes = self._modes(maxima)
         if not modes or modes[0].ellipse.semi_major_m > WIDEST_M:
             return self._unfixed("degenerate-geometry")
         return self._fix(modes, maxima[0])
@@ -177,59 +168,29 @@ class _Problem:
         length, breadth = np.linalg.svd(self.places[:, :2] - self.places[:, :2].mean(axis=0), compute_uv=False)[:2]
         return bool(breadth <= THINNEST * length)
 
-    def _maxima(self, sigmas: NDArray[np.float64]) -> list[_Maximum]:
-        return self._distinct([self._climb(start, sigmas) for start in self._starts()])
+    def _maxima(self) -> list[_Maximum]:
+        """Every place that the arrivals allow, the likeliest first, levels and bearings considered."""
+        n, street = len(self.times), self.solver.street
+        places, masses, covariances = np.empty((MOST_PLACES, N)), np.empty(MOST_PLACES), np.empty((MOST_PLACES, 3, 3))
+        residuals, weights = np.empty((MOST_PLACES, n)), np.empty((MOST_PLACES, n))
+        chosen, scale = np.empty(MOST_PLACES, np.int64), np.empty((MOST_PLACES, 2))
+        scales = np.array(street.path_scales_given if self.given else street.path_scales)
+        count = place_bang(
+            self.places, self.times, self.known_s, self.survey_s, self.outlier, self.prior, self.prior_sigma,
+            street.lateness(), np.array([street.near_share, street.half_range_m]), np.array([0.0, street.path_sigma_s]),
+            scales, CONFIDENCE, places, masses, covariances, residuals, weights, chosen, scale,
+        )  # fmt: skip
+        maxima = []
+        for row in chosen[:count]:
+            mass = float(masses[row]) + self._sounding(places[row], weights[row], covariances[row])
+            quantile = float(scale[row, 1])
+            maxima.append(_Maximum(places[row], mass, residuals[row], weights[row], covariances[row], quantile))
+        return sorted(maxima, key=lambda maximum: -maximum.log_mass)
 
-    def _starts(self) -> list[NDArray[np.float64]]:
-        """Parameters to climb from: every place that three arrivals allow, and one beside the first sensor."""
-        early = np.argsort(self.times, kind="stable")[:MOST_TRIPLES_OF]
-        out, starts = np.empty((2, 3)), []
-        x, y, z = np.ascontiguousarray(self.places.T)
-        up, speed, east, north = self.prior[2:6]
-        for triple in itertools.combinations(early, 3):
-            rows = np.array(triple)
-            found = three_arrivals(x[rows], y[rows], z[rows], self.times[rows], up, speed, east, north, out)
-            starts += [self._start(*out[k]) for k in range(found)]
-        if not starts:
-            # Noise can leave no place that fits three arrivals exactly: come down from a blurred view of them all.
-            first = self.places[early[0]]
-            start = self._start(0.9 * first[0], 0.9 * first[1], self.times[early[0]])
-            for blur_s in BLURS_S:
-                start = self._climb(start, np.hypot(self.known_s, blur_s)).p
-            starts.append(start)
-        return starts
-
-    def _start(self, east: float, north: float, discharge: float) -> NDArray[np.float64]:
-        p = self.prior.copy()
-        p[0], p[1], p[DISCHARGE] = east, north, discharge
-        return p
-
-    def _climb(self, start: NDArray[np.float64], sigmas: NDArray[np.float64]) -> _Maximum:
-        p = start.copy()
-        residuals, weights = np.empty(len(self.times)), np.empty(len(self.times))
-        value = climb(
-            self.places,
-            self.times,
-            sigmas,
-            self.outlier,
-            self.prior,
-            self.prior_sigma,
-            self.late,
-            p,
-            residuals,
-            weights,
-            60,
-        )
-        covariance = np.empty((3, 3))
-        sharp = place_covariance(self.places, sigmas, weights, self.prior_sigma, p, covariance)
-        mass = value + _log_volume(covariance) + self._hearing(p, weights, covariance) if sharp else -math.inf
-        return _Maximum(p, mass, residuals, weights, covariance)
-
-    def _hearing(self, p: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
-        """Log odds of having been heard, so loud, and from that side, by those sensors from there."""
+    def _sounding(self, p: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+        """Log odds of having been heard so loud, and from that side, by those sensors from there."""
+        direct = weights >= 0.5
         distances = np.linalg.norm(self.places - p[:3], axis=1)
-        street, direct = self.solver.street, weights >= 0.5
-        shares = street.near_share / (1.0 + (distances / street.half_range_m) ** 3)
         loudness = loudness_odds(self.levels[direct], self.censored[direct], distances[direct])
         side = bearing_odds(
             self.azimuths[direct],
@@ -237,36 +198,11 @@ class _Problem:
             p[:2] - self.places[direct, :2],
             math.sqrt(max(0.5 * float(covariance[0, 0] + covariance[1, 1]), 0.0)),
         )
-        return float(np.sum(np.log(shares))) + loudness + side
-
-    @staticmethod
-    def _distinct(maxima: list[_Maximum]) -> list[_Maximum]:
-        """Best first, each far enough from every better one, none hopeless beside the best."""
-        result: list[_Maximum] = []
-        maxima = [maximum for maximum in maxima if math.isfinite(maximum.log_mass)]
-        for maximum in sorted(maxima, key=lambda m: -m.log_mass):
-            if result and maximum.log_mass < result[0].log_mass - 8.0:
-                break
-            if all(maximum.apart(other) for other in result):
-                result.append(maximum)
-        return result
-
-    def _path_sigma(self, best: _Maximum) -> tuple[float, float]:
-        """What the paths added here, s, from the residuals and its prior; and the degrees of freedom of the scale.
-
-        Only the paths' share of the variance was estimated, the rest is known: Welch and Satterthwaite's rule for a sum
-        of variances, with the known ones at infinite degrees.
-        """
-        street = self.solver.street
-        seen = float(np.sum(best.weights * np.maximum(best.residuals**2 - self.known_s**2, 0.0)))
-        freedom = street.path_scale_weight + max(float(np.sum(best.weights)) - 3.0, 0.0)
-        variance = (street.path_scale_weight * street.path_scale_s**2 + seen) / freedom
-        share = variance / (variance + float(np.mean(self.known_s**2)))
-        return math.sqrt(variance), freedom / share**2
+        return loudness + side
 
     # records
 
-    def _modes(self, maxima: list[_Maximum], freedom: float) -> tuple[Mode, ...]:
+    def _modes(self, maxima: list[_Maximum]) -> tuple[Mode, ...]:
         """The maxima as modes, weighed by the mass below them; none where the heaviest has no ellipse."""
         modes = []
         for maximum in maxima:
@@ -287,7 +223,7 @@ class _Problem:
                     place=Local(east, north, up),
                     geodetic=self.solver.frame.geodetic(east, north, up),
                     covariance=covariance,
-                    ellipse=region(covariance, freedom),
+                    ellipse=confidence_ellipse(covariance, maximum.quantile, CONFIDENCE),
                 )
             )
         return weighed(modes)
@@ -331,50 +267,27 @@ class _Problem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maximum:
-    """A maximum of the posterior: parameters, log of the mass below it, residuals and weights of the arrivals there."""
+    """A place that the arrivals allow.
+
+    Parameters, log of the mass below it, residuals and weights of the arrivals there, covariance of east, north and
+    discharge, and the quantile of its region.
+    """
 
     p: NDArray[np.float64]
     log_mass: float
     residuals: NDArray[np.float64]
     weights: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    quantile: float
 
     @property
     def direct(self) -> int:
         """How many arrivals are more likely direct than not."""
         return int(np.sum(self.weights >= 0.5))
 
-    def apart(self, other: _Maximum) -> bool:
-        """Whether the two are different places rather than one reached twice: 10 m and two sigma of the other."""
-        offset = self.p[:2] - other.p[:2]
-        if float(np.hypot(*offset)) < 10.0:
-            return False
-        try:
-            distance = float(offset @ np.linalg.solve(other.covariance[:2, :2], offset))
-        except np.linalg.LinAlgError:
-            return True
-        return distance > 4.0
-
 
 def _known(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def _log_volume(covariance: NDArray[np.float64]) -> float:
-    """Log of the area below a maximum (Laplace), m^2: bounded where the geometry leaves it open, -inf for none."""
-    if not np.all(np.abs(covariance[:2, :2]) < 1e14):
-        return -math.inf
-    area = covariance[0, 0] * covariance[1, 1] - covariance[0, 1] ** 2
-    return 0.5 * math.log(min(area, 1e14)) if area > 0.0 else -math.inf
-
-
-def region(covariance: Covariance, freedom: float) -> Ellipse:
-    """The ellipse that holds the truth at `CONFIDENCE`, its scale estimated with ``freedom`` degrees of freedom.
-
-    2 F(2, v): the quantile of F with two degrees above is v / 2 (alpha^(-2/v) - 1), in closed form.
-    """
-    f = 0.5 * freedom * ((1.0 - CONFIDENCE) ** (-2.0 / freedom) - 1.0)
-    return confidence_ellipse(covariance, 2.0 * f, CONFIDENCE)
 
 
 def inside_hull(points: NDArray[np.float64], place: NDArray[np.float64]) -> bool:

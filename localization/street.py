@@ -19,13 +19,21 @@ class Street:
     Parameters
     ----------
     path_sigma_s : float
-        What walls, ground and turbulence add to a direct arrival while picks are being sorted. On the Pittsburgh live
-        fire the residuals of surveyed shots have a root mean square of 7.7 ms, a few percent of them far larger.
-    path_scale_s, path_scale_weight : float
-        Prior of the same once the picks are chosen: its most likely value, and how many observations that is worth.
+        What walls, ground and turbulence may add to a direct arrival while picks are being sorted. On the Pittsburgh
+        live fire the residuals of surveyed shots have a root mean square of 7.7 ms, a few percent of them far larger.
+    path_scales : tuple of (float, float)
+        Prior of the same once the picks are chosen: sigmas, s, and the probability of each. The residuals of the bang
+        speak for one or the other; with four sensors or five they say little, and this prior is what widens the region.
+    path_scales_given : tuple of (float, float)
+        The same where somebody has put the arrivals of a bang together, and left out those that came round corners.
     late_scale_s, late_share : float
         Blocked paths: mean delay of arrivals that are not direct, and the share of them that is late rather than
         early. First arrivals round corners come 20 to 45 ms late.
+    echo_scale_s, echo_early_s, echo_share : float
+        Echoes and strays that stand in for an arrival: mean delay behind the direct sound, the same before it, and
+        their share among arrivals that are not direct. Echoes come up to 300 ms late.
+    rounding_s : float
+        Within this of nought the densities of arrivals that are not direct are rounded.
     stray_scale_s, stray_share : float
         Picks of something else that stand in for an arrival: how far off they are, and their share among those that
         are not direct. Echoes come up to 300 ms late.
@@ -44,12 +52,16 @@ class Street:
     """
 
     path_sigma_s: float = 0.005
-    path_scale_s: float = 0.002
-    path_scale_weight: float = 2.0
+    path_scales: tuple[tuple[float, float], ...] = ((0.0, 0.1), (0.001, 0.2), (0.002, 0.25), (0.005, 0.3), (0.01, 0.15))
     late_scale_s: float = 0.03
     late_share: float = 0.9
+    echo_scale_s: float = 0.15
+    echo_early_s: float = 0.02
+    echo_share: float = 0.6
+    rounding_s: float = 0.002
     stray_scale_s: float = 0.3
     stray_share: float = 0.2
+    path_scales_given: tuple[tuple[float, float], ...] = ((0.0, 0.8), (0.0005, 0.17), (0.003, 0.01), (0.01, 0.02))
     p_indirect: float = 0.1
     p_indirect_given: float = 0.02
     near_share: float = 0.95
@@ -57,6 +69,12 @@ class Street:
     bangs_per_s_m2: float = 3.0 / 3600.0 / 1e6
     repeats_per_s: float = 1.0
     farthest_m: float = 2500.0
+
+    def lateness(self) -> NDArray[np.float64]:
+        """What `localization.solver_kernels.late_parts` takes: four scales, the rounding, two densities at nought."""
+        return _lateness(
+            self.late_scale_s, self.late_share, self.echo_scale_s, self.echo_early_s, self.echo_share, self.rounding_s
+        )
 
     def late(self) -> NDArray[np.float64]:
         """What `localization.kernels.late_parts` takes: three scales, the rounding, and two densities at nought."""
@@ -75,5 +93,27 @@ def _late(
     stray = np.exp(-(rounded - rounding_s) / stray_scale_s)
     peaks = (1.0 - stray_share) / float(np.trapezoid(near, r)), stray_share / float(np.trapezoid(stray, r))
     result = np.array([late_scale_s, early_scale_s, stray_scale_s, rounding_s, *peaks])
+    result.flags.writeable = False
+    return result
+
+
+@functools.cache
+def _lateness(
+    late_scale_s: float,
+    late_share: float,
+    echo_scale_s: float,
+    echo_early_s: float,
+    echo_share: float,
+    rounding_s: float,
+) -> NDArray[np.float64]:
+    early_scale_s = late_scale_s * (1.0 - late_share) / late_share
+    # Rounded exponentials have no integral in closed form; this one is good to a millionth.
+    r = np.linspace(-20.0 * echo_scale_s, 20.0 * echo_scale_s, 400_001)
+    rounded = np.sqrt(r**2 + rounding_s**2)
+    behind, before = 0.5 * (rounded + r), 0.5 * (rounded - r)
+    near = float(np.trapezoid(np.exp(-behind / late_scale_s - before / early_scale_s), r))
+    far = float(np.trapezoid(np.exp(-behind / echo_scale_s - before / echo_early_s), r))
+    peaks = (1.0 - echo_share) / near, echo_share / far
+    result = np.array([late_scale_s, early_scale_s, echo_scale_s, echo_early_s, rounding_s, *peaks])
     result.flags.writeable = False
     return result
