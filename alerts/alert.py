@@ -35,7 +35,14 @@ Reason = Literal[
     "merged",  # it turned out to be part of another incident
 ]
 Flag = Literal[
-    "ambiguous", "few-sensors", "full-automatic", "multiple-rounds", "outside-hull", "shock-wave", "unplaced"
+    "ambiguous",
+    "few-sensors",
+    "full-automatic",
+    "height-decides",
+    "multiple-rounds",
+    "outside-hull",
+    "shock-wave",
+    "unplaced",
 ]
 
 Instant = Annotated[

@@ -175,6 +175,7 @@ def _flags(incident: Incident) -> tuple[Flag, ...]:
         ("ambiguous", best is not None and len(best.modes) > 1),
         ("few-sensors", best is not None and best.n_sensors <= FEW_SENSORS),
         ("full-automatic", incident.full_automatic),
+        ("height-decides", best is not None and best.height_decides),
         ("multiple-rounds", incident.rounds.best > 1),
         ("outside-hull", best is not None and not best.inside_hull),
         ("shock-wave", "shock-wave" in heard),

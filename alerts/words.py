@@ -28,6 +28,7 @@ COMPASS: Final = (
 CAUTIONS: Final = {
     "ambiguous": "More than one place explains what was heard; check the others too.",
     "few-sensors": "Only {used} sensors placed it: nothing was left over to check the place against.",
+    "height-decides": "How high the shooter stood is not known, and the place hangs on it.",
     "outside-hull": "It lies outside the ring of sensors: direction is surer than distance.",
     "unplaced": "It could not be placed: {why}.",
 }

@@ -103,6 +103,9 @@ class Fix:
         Sensors that should have heard it, and did not.
     air : Air
         The air that was assumed.
+    height_decides : bool
+        Whether not knowing the height of the shot widens its region by half or more: it stands above or below the
+        sensors steeply enough that the ground matters.
 
     Raises
     ------
@@ -120,6 +123,7 @@ class Fix:
     inside_hull: bool
     silent: tuple[str, ...] = ()
     air: Air = Air()  # noqa: RUF009  (frozen, hence shared safely)
+    height_decides: bool = False
 
     def __post_init__(self) -> None:
         _check(self.shot_id, self.revision, self.llr, self.probabilities)

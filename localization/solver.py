@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from acoustic.air import Air
     from acoustic.detection import Detection
     from localization.frame import Frame
+    from localization.ground import Ground
     from localization.street import Street
     from sensors.site import Site
 
 CONFIDENCE: Final = 0.95
 MOST_PLACES: Final = 24  # maxima of one bang that are looked at
+MOST_HEIGHTS: Final = 4  # times that the ground is asked for its height at the place
+SAME_HEIGHT_M: Final = 0.5
+HEIGHT_DECIDES: Final = 1.5  # times the area that the region had with the height known
 THINNEST: Final = 0.01  # breadth over length of an array that still tells its two sides apart
 WIDEST_M: Final = 5_000.0  # beyond this semi-major axis the geometry says nothing
 
@@ -39,7 +43,8 @@ WIDEST_M: Final = 5_000.0  # beyond this semi-major axis the geometry says nothi
 class Solver:
     """Places single bangs, given which detections are theirs.
 
-    ``source_up_m`` and ``source_sigma_m`` say at what height of the frame bangs are looked for.
+    ``source_up_m`` and ``source_sigma_m`` say at what height of the frame bangs are looked for; a ``ground`` says it
+    for each place, and goes before.
     """
 
     frame: Frame
@@ -47,6 +52,7 @@ class Solver:
     street: Street
     source_up_m: float
     source_sigma_m: float
+    ground: Ground | None = None
 
     def prior(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and sigma of the parameters of `localization.kernels`; place and time have none."""
@@ -169,11 +175,30 @@ class _Problem:
         return bool(breadth <= THINNEST * length)
 
     def _maxima(self) -> list[_Maximum]:
+        """Every place that the arrivals allow, the likeliest first; where the ground is known, at its height there.
+
+        The heights of the other places are taken to be that of the likeliest one.
+        """
+        maxima = self._maxima_at_height()
+        ground = self.solver.ground
+        for _ in range(MOST_HEIGHTS if ground else 0):
+            if not maxima or not ground:
+                break
+            east, north = (float(v) for v in maxima[0].p[:2] + self.middle[:2])
+            up_m, sigma_m = ground.source(east, north)
+            moved = abs(up_m - self.middle[2] - self.prior[2])
+            self.prior[2], self.prior_sigma[2] = up_m - self.middle[2], max(sigma_m, 0.01)
+            maxima = self._maxima_at_height()
+            if moved < SAME_HEIGHT_M:
+                break
+        return maxima
+
+    def _maxima_at_height(self) -> list[_Maximum]:
         """Every place that the arrivals allow, the likeliest first, levels and bearings considered."""
         n, street = len(self.times), self.solver.street
         places, masses, covariances = np.empty((MOST_PLACES, N)), np.empty(MOST_PLACES), np.empty((MOST_PLACES, 3, 3))
         residuals, weights = np.empty((MOST_PLACES, n)), np.empty((MOST_PLACES, n))
-        chosen, scale = np.empty(MOST_PLACES, np.int64), np.empty((MOST_PLACES, 2))
+        chosen, scale = np.empty(MOST_PLACES, np.int64), np.empty((MOST_PLACES, 3))
         scales = np.array(street.path_scales_given if self.given else street.path_scales)
         count = place_bang(
             self.places, self.times, self.known_s, self.survey_s, self.outlier, self.prior, self.prior_sigma,
@@ -183,8 +208,8 @@ class _Problem:
         maxima = []
         for row in chosen[:count]:
             mass = float(masses[row]) + self._sounding(places[row], weights[row], covariances[row])
-            quantile = float(scale[row, 1])
-            maxima.append(_Maximum(places[row], mass, residuals[row], weights[row], covariances[row], quantile))
+            quantile, share = (float(v) for v in scale[row, 1:])
+            maxima.append(_Maximum(places[row], mass, residuals[row], weights[row], covariances[row], quantile, share))
         return sorted(maxima, key=lambda maximum: -maximum.log_mass)
 
     def _sounding(self, p: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
@@ -243,6 +268,7 @@ class _Problem:
             inside_hull=inside_hull(self.places[best.weights >= 0.5, :2], best.p[:2]),
             silent=self.silent,
             air=self.solver.air,
+            height_decides=best.height_share > HEIGHT_DECIDES,
         )
 
     def _arrivals(self, best: _Maximum) -> tuple[Arrival, ...]:
@@ -270,7 +296,7 @@ class _Maximum:
     """A place that the arrivals allow.
 
     Parameters, log of the mass below it, residuals and weights of the arrivals there, covariance of east, north and
-    discharge, and the quantile of its region.
+    discharge, the quantile of its region, and the area of that over what it were with the height known.
     """
 
     p: NDArray[np.float64]
@@ -279,6 +305,7 @@ class _Maximum:
     weights: NDArray[np.float64]
     covariance: NDArray[np.float64]
     quantile: float
+    height_share: float
 
     @property
     def direct(self) -> int:

@@ -38,7 +38,7 @@ LEAST_APART_M = 10.0
 BENT = 0.03  # sigma over range beyond which a place outside is a crescent rather than an ellipse
 RANGE_POWER = 1.5
 LEAST_INVERSE = 0.2  # no farther than five times the range of the maximum
-ROUGH_M, FINE_M, EXACT_M = 0.03, 1e-4, 1e-7  # steps that end a climb
+ROUGH_M, FINE_M, EXACT_M = 0.03, 1e-4, 1e-6  # steps that end a climb
 STRAY_S = 0.15  # half width of the time in which echoes and strays come
 BEYOND_CHANCE = -11.0  # log probability of an agreement, among a hundred triples
 AHEAD_CAP, BEHIND_CAP = 16.0, 7.0  # what one arrival can cost a start: early ones have few excuses
@@ -508,42 +508,54 @@ def spread(sigmas: Floats, weights: Floats, prior_sigma: Floats, jacobian: Float
 def misfit(
     sensors: Floats, times: Floats, squares: Floats, prior: Floats, blur: float, half_range: float, place: Floats,
     costs: Floats,
-) -> tuple[int, float]:  # fmt: skip
+) -> tuple[int, float, float]:  # fmt: skip
     """Costs of a start (east, north, discharge) for several assumptions about paths, into `costs` (G,).
 
     Squared residuals over variances, `squares` (G, n) s^2, cut off sooner for late arrivals than for early ones, which
     have few excuses; `blur` is what the air's sigma adds to each second of travel. Places from where nobody hears pay
     for it, as in `heard`: from far enough the air explains anything. Returns how many arrivals agree by the first
-    assumption, and the logarithm of how probable such agreement is by chance.
+    assumption, the logarithm of how probable such agreement is by chance, and the sum of their squares over variances.
     """
     windy = prior[4] != 0.0 or prior[5] != 0.0
-    gates, agree, chance, unheard = len(squares), 0, 1.0, 1.0
+    gates, agree, chance, unheard, fit = len(squares), 0, 1.0, 1.0, 0.0
+    # Divisions are what this costs: one for each arrival and assumption is left.
+    slowness, per_range, share = 1.0 / prior[3], 1.0 / half_range, BEHIND_CAP / (STRAY_S * STRAY_S)
     for g in range(gates):
         costs[g] = 0.0
     for i in range(len(times)):
         dx, dy, dz = sensors[i, 0] - place[0], sensors[i, 1] - place[1], sensors[i, 2] - prior[2]
         distance = math.sqrt(dx * dx + dy * dy + dz * dz)
-        speed = prior[3]
+        travel = distance * slowness
         if windy and distance > 0.0:
-            speed += (prior[4] * dx + prior[5] * dy) / distance
-        travel = distance / speed
-        ratio = distance / half_range
+            travel = distance / (prior[3] + (prior[4] * dx + prior[5] * dy) / distance)
+        ratio = distance * per_range
         unheard = min(unheard * (1.0 + ratio * ratio * ratio), 1e300)
         r = times[i] - place[2] - travel
         cap, square, air = BEHIND_CAP if r > 0.0 else AHEAD_CAP, r * r, (blur * travel) ** 2
         for g in range(gates):
             variance = squares[g, i] + air
-            costs[g] += square / variance if square < cap * variance else cap
+            z = square / variance if square < cap * variance else cap
+            costs[g] += z
             if g == 0 and square < BEHIND_CAP * variance:
                 agree += 1
-                chance *= min(1.0, BEHIND_CAP * variance / (STRAY_S * STRAY_S))
+                fit += z
+                chance *= min(1.0, share * variance)
     far = 2.0 * math.log(unheard)
     for g in range(gates):
         costs[g] += far
     if agree <= 3 or chance <= 0.0:
-        return agree, 0.0 if agree <= 3 else -math.inf
+        return agree, 0.0 if agree <= 3 else -math.inf, fit
     # Three arrivals always agree, on average as well as any: the others' share of the product is chance.
-    return agree, 0.5 * math.log(chance) * (agree - 3) / agree
+    return agree, 0.5 * math.log(chance) * (agree - 3) / agree, fit
+
+
+@plain
+def agrees(sensors: Floats, times: Floats, squares: Floats, prior: Floats, blur: float, place: Floats, i: int) -> bool:
+    """Whether arrival i agrees with a start, `squares` (n,) being the variances of arrivals, s^2."""
+    dx, dy, dz = sensors[i, 0] - place[0], sensors[i, 1] - place[1], sensors[i, 2] - prior[2]
+    distance = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+    travel = distance / (prior[3] + (prior[4] * dx + prior[5] * dy) / distance)
+    return (times[i] - place[2] - travel) ** 2 < BEHIND_CAP * (squares[i] + (blur * travel) ** 2)
 
 
 @plain
@@ -595,7 +607,7 @@ def find_starts(
     out, triple, costs, best = np.empty((2, 3)), np.empty(3, np.int64), np.empty(gates), np.empty(gates)
     for g in range(gates):
         sizes[g], best[g] = 0, math.inf
-    early = min(n, TRIPLES_OF)
+    early, covariance = min(n, TRIPLES_OF), np.empty((3, 3))
     i, j, h, whole, certain = 0, 1, 1, True, False
     while not certain:
         if whole:
@@ -604,12 +616,15 @@ def find_starts(
             triple[0], triple[1], triple[2] = order[i], order[j], order[h]
             found = spheres(sensors, times, triple, 3, prior[2], prior[3], prior[4], prior[5], out)
         for k in range(found):
-            agree, chance = misfit(sensors, times, squares, prior, blur, half_range, out[k], costs)
+            if whole:  # from far outside the closed form is rough, and its other root would look as good
+                polish(sensors, times, squares[0], prior, blur, math.inf, 2, out[k], covariance)
+            agree, chance, fit = misfit(sensors, times, squares, prior, blur, half_range, out[k], costs)
             for g in range(gates):
                 if costs[g] <= best[g] + 2.0 * HOPELESS:
                     sizes[g] = keep_start(starts[g], sizes[g], out[k], costs[g])
                     best[g] = min(best[g], costs[g])
-            if agree >= 6 and 2 * agree > n and chance < BEYOND_CHANCE:
+            free = agree - 3.0
+            if agree >= 6 and 2 * agree > n and chance < BEYOND_CHANCE and fit < free + 3.0 * math.sqrt(2.0 * free):
                 certain = True
         whole = False
         h += 1
@@ -624,8 +639,22 @@ def find_starts(
     if certain:
         sort_starts(starts[0], sizes[0])
         sizes[0] = 1
-        out[0, 0], out[0, 1] = mirrored(sensors, starts[0, 0, 0], starts[0, 0, 1])
-        out[0, 2] = starts[0, 0, 2]
+        place = starts[0, 0].copy()
+        # Those that do not agree may know of a place that explains everything: each is heard with two early ones.
+        for m in range(n):
+            if agrees(sensors, times, squares[0], prior, blur, place, order[m]):
+                continue
+            for k in range(3):
+                i, j = (0, 1) if k == 0 else (0, 2) if k == 1 else (1, 2)
+                if m in (i, j):
+                    continue
+                triple[0], triple[1], triple[2] = order[min(i, m)], order[min(max(i, m), j)], order[max(j, m)]
+                for h in range(spheres(sensors, times, triple, 3, prior[2], prior[3], prior[4], prior[5], out)):
+                    misfit(sensors, times, squares, prior, blur, half_range, out[h], costs)
+                    if costs[0] <= best[0] + 2.0 * HOPELESS:
+                        sizes[0] = keep_start(starts[0], sizes[0], out[h], costs[0])
+        out[0, 0], out[0, 1] = mirrored(sensors, place[0], place[1])
+        out[0, 2] = place[2]
         misfit(sensors, times, squares, prior, blur, half_range, out[0], costs)
         if costs[0] <= best[0] + 4.0 * HOPELESS:
             sizes[0] = keep_start(starts[0], sizes[0], out[0], costs[0])
@@ -770,6 +799,15 @@ def apart(p: Floats, q: Floats, covariance: Floats) -> bool:
 
 
 @plain
+def near(p: Floats, start: Floats, covariance: Floats) -> bool:
+    """Whether a start lies so near a maximum that climbing from it would end there: within five sigmas of it."""
+    e, n = start[0] - p[0], start[1] - p[1]
+    ee, en, nn = covariance[0, 0], covariance[0, 1], covariance[1, 1]
+    det = ee * nn - en * en
+    return det > 0.0 and nn * e * e - 2.0 * en * e * n + ee * n * n < 25.0 * det
+
+
+@plain
 def best_distinct(places: Floats, masses: Floats, covariances: Floats, count: int, chosen: Ints) -> int:
     """Rows of the maxima into `chosen`, heaviest first, each apart from every heavier one, none hopeless."""
     kept = 0
@@ -821,8 +859,9 @@ def place_bang(
         Receive the maxima: parameters, log mass, covariance of east, north and discharge, residuals (s), P(direct).
     chosen : (K,) int64
         Receives the rows of the distinct ones, heaviest first.
-    scale : (K, 2) float64
-        Receives the sigma of paths (s) and the quantile: squared Mahalanobis radius of the region at `confidence`.
+    scale : (K, 3) float64
+        Receives the sigma of paths (s); the quantile, squared Mahalanobis radius of the region at `confidence`; and
+        the area of the region over that with the height known.
 
     Returns
     -------
@@ -839,6 +878,8 @@ def place_bang(
     # A second of travel is uncertain by sigma(c) / c from the speed, and by the wind's along the path as much.
     blur = math.hypot(prior_sigma[3], prior_sigma[4]) / prior[3]
     find_starts(sensors, times, squares, prior, blur, hearing[1], starts, sizes)
+    level, flat = prior_sigma.copy(), np.empty((3, 3))
+    level[2] = 0.0
     climbed = 0
     for g in range(len(gates)):
         for k in range(sizes[g]):
@@ -847,7 +888,12 @@ def place_bang(
                 break
             known_place = False
             for m in range(climbed):
-                known_place = known_place or (masses[m] > -math.inf and not apart(places[m], start, covariances[m]))
+                if masses[m] > -math.inf and near(places[m], start, covariances[m]):
+                    same = True  # unless an arrival agrees with the start that the maximum has set aside
+                    for i in range(n):
+                        if weights[m, i] < 0.5 and agrees(sensors, times, squares[g], prior, blur, start, i):
+                            same = False
+                    known_place = known_place or same
             if known_place:
                 continue
             # First with those that nearly agree: beside a sensor a metre decides on that sensor alone.
@@ -858,19 +904,17 @@ def place_bang(
                 p[j] = prior[j]
             p[0], p[1], p[DISCHARGE] = start[0], start[1], start[2]
             path, mass = gates[g], 0.0
-            settled = len(scales) == 1 and scales[0, 0] == path
-            for turn in range(-1 if blur > 1e-4 else 1 if settled else 0, 2):
+            settled = len(scales) == 1 and scales[0, 0] == path and blur < 1e-4
+            for turn in range(1 if settled else 0, 2):
                 known_squares(sensors, known, survey, p, own)
                 for i in range(n):
                     # At first the air may be anything its prior allows, and no arrival is set aside for that.
-                    air = blur * (times[i] - p[DISCHARGE]) if turn < 0 else 0.0
+                    air = blur * (times[i] - p[DISCHARGE]) if turn == 0 else 0.0
                     sigmas[i] = math.sqrt(own[i] + path * path + air * air)
                 ascend(
                     sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals[climbed], weights[climbed],
                     jacobian, FINE_M if turn == 1 else ROUGH_M,
                 )  # fmt: skip
-                if turn < 0:
-                    continue
                 if turn == 0 and len(scales) == 1:
                     path = scales[0, 0]
                     continue
@@ -886,6 +930,11 @@ def place_bang(
                     areas[q] /= area
                 scale[climbed, 0] = path
                 scale[climbed, 1] = region_quantile(shares, areas, confidence)
+                scale[climbed, 2] = 1.0
+                if prior_sigma[2] >= SURE:
+                    spread(sigmas, weights[climbed], level, jacobian, flat)
+                    det = flat[0, 0] * flat[1, 1] - flat[0, 1] * flat[0, 1]
+                    scale[climbed, 2] = area / math.sqrt(max(det, 1e-300))
             climbed += 1
     kept = best_distinct(places, masses, covariances, climbed, chosen)
     for k in range(kept):

@@ -61,7 +61,7 @@ class Street:
     rounding_s: float = 0.002
     stray_scale_s: float = 0.3
     stray_share: float = 0.2
-    path_scales_given: tuple[tuple[float, float], ...] = ((0.0, 0.8), (0.0005, 0.17), (0.003, 0.01), (0.01, 0.02))
+    path_scales_given: tuple[tuple[float, float], ...] = ((0.0, 0.76), (0.0005, 0.16), (0.003, 0.02), (0.01, 0.06))
     p_indirect: float = 0.1
     p_indirect_given: float = 0.02
     near_share: float = 0.95

@@ -47,7 +47,7 @@ PLACE: Final = (
 )  # fmt: skip
 SHOTS: Final = (
     "shot_id", "incident_id", "status", "reason", *PLACE,
-    "p_gunshot", "llr", "class", "n_sensors", "rms_residual_s", "modes",
+    "p_gunshot", "llr", "class", "n_sensors", "rms_residual_s", "modes", "height_decides",
 )  # fmt: skip
 MODES: Final = ("shot_id", "mode", "weight", *PLACE)
 PULSES_USED: Final = ("shot_id", "pulse_id", "sensor_id", "time_utc", "residual_s", "weight")
@@ -145,7 +145,9 @@ def _shot(shot: Fix | Unfixed, incidents: dict[str, str]) -> list[str]:
     else:
         row += ["unfixed", shot.reason, instant_text(shot.time_ns), *[""] * (len(PLACE) - 1)]
     row += [f"{shot.p_gunshot:.6f}", f"{shot.llr:.4f}", shot.sound, str(shot.n_sensors)]
-    return [*row, f"{shot.rms_residual_s:.9f}", str(len(shot.modes))] if isinstance(shot, Fix) else [*row, "", "0"]
+    if isinstance(shot, Fix):
+        return [*row, f"{shot.rms_residual_s:.9f}", str(len(shot.modes)), str(int(shot.height_decides))]
+    return [*row, "", "0", ""]
 
 
 def _mode(fix: Fix, number: int, mode: Mode) -> list[str]:

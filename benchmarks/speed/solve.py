@@ -100,7 +100,7 @@ def _robust(heard: list[Bang], *, air: bool = False, paths: bool = False) -> Tim
         np.full(n, NOISE_S), np.zeros((n, 2)), np.full(n, 0.1), PRIOR, np.array([np.inf, np.inf, *unknown, np.inf]),
         street.lateness(), np.array([0.95, 900.0]), np.array([0.0, street.path_sigma_s] if paths else [0.0]),
         np.array(street.path_scales) if paths else SCALES, 0.95, np.empty((most, 7)), np.empty(most),
-        np.empty((most, 3, 3)), np.empty((most, n)), np.empty((most, n)), np.empty(most, np.int64), np.empty((most, 2)),
+        np.empty((most, 3, 3)), np.empty((most, n)), np.empty((most, n)), np.empty(most, np.int64), np.empty((most, 3)),
     )  # fmt: skip
     _robust_loop(1, sensors, times, *rest)
 

@@ -62,6 +62,7 @@ class Places:
     weights: np.ndarray
     path_s: np.ndarray
     quantile: np.ndarray
+    height_share: np.ndarray
 
     @property
     def count(self):
@@ -72,7 +73,7 @@ def place(sensors, times, prior, prior_sigma=KNOWN, *, sigma=0.001, outlier=0.1,
           hearing=HEARING, survey=None, most=24):  # fmt: skip
     n = len(times)
     arrays = [np.empty((most, 7)), np.empty(most), np.empty((most, 3, 3)), np.empty((most, n)), np.empty((most, n))]
-    chosen, scale = np.empty(most, np.int64), np.empty((most, 2))
+    chosen, scale = np.empty(most, np.int64), np.empty((most, 3))
     count = kernels.place_bang(
         np.ascontiguousarray(sensors), times, np.full(n, sigma), np.zeros((n, 2)) if survey is None else survey,
         np.full(n, outlier), prior, prior_sigma, LATE, hearing, np.array(gates), scales, 0.95, *arrays, chosen, scale,
@@ -247,7 +248,7 @@ def test_agreement_by_chance_is_as_rare_as_it_says():
     for _ in range(10_000):
         times = c.times + np.concatenate([np.zeros(3), rng.uniform(0.0, 0.3, 2)])
         kernels.spheres(c.sensors, times, np.arange(3), 3, c.p[2], c.p[3], c.p[4], c.p[5], out)
-        agree, chance = kernels.misfit(c.sensors, times, squares, c.prior, 0.0, np.inf, out[0], costs)
+        agree, chance, _ = kernels.misfit(c.sensors, times, squares, c.prior, 0.0, np.inf, out[0], costs)
         if agree == 4:
             agreed += 1
             reckoned.append(math.exp(chance))
