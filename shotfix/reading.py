@@ -77,4 +77,4 @@ def _place(row: dict[str, str]) -> Place:
         float(row["confidence"]),
     )
     covariance = float(row["cov_ee_m2"]), float(row["cov_en_m2"]), float(row["cov_nn_m2"])
-    return Place(float(row["east_m"]), float(row["north_m"]), ellipse, covariance)
+    return Place(float(row["east_m"]), float(row["north_m"]), ellipse, covariance, float(row["weight"]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.air import Air
 from localization.frame import Frame
+from localization.ground import Ground
 from sensors.site import Geodetic, Local, Network
 
 if TYPE_CHECKING:
@@ -82,6 +83,10 @@ class Scene:
         The sensors.
     source_up_m, source_sigma_m : float
         At what height shots are looked for, in the plane.
+    ground : Ground or None
+        How high the ground lies, where somebody said so: shots are then looked for a shoulder above it.
+    noise_floors_db_spl : dict
+        Of the sensors for which the table tells it, as their heartbeats would.
     pieces : tuple of Piece
         Audio, ordered by sensor and time; empty in a scene of pulses.
     pulses : tuple of Pulse
@@ -103,6 +108,8 @@ class Scene:
     source_sigma_m: float
     description: str = ""
     licence: str = ""
+    ground: Ground | None = None
+    noise_floors_db_spl: dict[str, float] = field(default_factory=dict)
     pieces: tuple[Piece, ...] = ()
     pulses: tuple[Pulse, ...] = ()
     listening: dict[str, Listening] = field(default_factory=dict)

@@ -81,7 +81,7 @@ def pressure_at(spec: Spec, world: World, sensor: Sensor, voices: Voices) -> NDA
             sound = voices.of(event, number)
             if heard is None or sound is not last:
                 heard, last = Heard(sound, path, spec.true_air), sound
-            first, samples = heard.at(time_s + world.clock_offsets_s[sensor.sensor_id])
+            first, samples = heard.at(time_s + world.shift_s(event.event_id, sensor, time_s))
             _add(pressure_pa, first, gain * samples)
     return _high_passed(pressure_pa, spec.converter)
 

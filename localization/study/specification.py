@@ -24,6 +24,12 @@ KINDS: Final = {
 }
 """Each kind of event, its class, and its usual peak level at one metre, dB SPL."""
 
+EXCESS_DB: Final = 9.0
+EXCESS_DB_PER_DECADE: Final = 4.2
+BLOCKED_SHARE: Final = 0.25
+ECHOES: Final = 8.0
+"""What streets without buildings take off, block and throw back, unless the specification says otherwise."""
+
 MOST_SAMPLES: Final = 100_000_000  # of one sensor: its whole track is held in memory, 8 bytes each
 
 
@@ -96,19 +102,23 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The streets: what is drawn for each path from a place to a sensor. Meanings and parents: docs/scenes.md."""
+    """The streets: what is drawn for each path from a place to a sensor. Meanings and parents: docs/scenes.md.
+
+    Of ``excess_db``, ``excess_db_per_decade``, ``blocked_share`` and ``echoes`` None is what is usual, or nothing
+    where buildings stand.
+    """
 
     ground_m: float | None = optional(-1e6, 1e6)
     ground_reflection: float = number(0.6, -1.0, 1.0)
-    excess_db: float = number(9.0, -40.0, 60.0)
-    excess_db_per_decade: float = number(4.2, 0.0, 40.0)
+    excess_db: float | None = optional(-40.0, 60.0)
+    excess_db_per_decade: float | None = optional(0.0, 40.0)
     excess_sigma_db: float = number(6.5, 0.0, 20.0)
-    blocked_share: float = number(0.25, 0.0, 1.0)
+    blocked_share: float | None = optional(0.0, 1.0)
     blocked_db: float = number(10.0, 0.0, 60.0)
     blocked_delay_s: float = number(0.006, 0.0, 0.2)
     blocked_cutoff_hz: float = number(1500.0, 50.0, 1e6)
     wander_s_per_km: float = number(0.0005, 0.0, 0.1)
-    echoes: float = number(8.0, 0.0, 100.0)
+    echoes: float | None = optional(0.0, 100.0)
     echo_after_s: float = number(0.06, 0.001, 2.0)
     echo_loss_db: float = number(11.0, 0.0, 60.0)
     echo_sigma_db: float = number(4.0, 0.0, 20.0)
@@ -132,9 +142,52 @@ class Picking:
     echo_pulses: float = number(1.0, 0.0, 20.0)
     false_per_hour: float = number(60.0, 0.0, 100_000.0)
     separation: float = number(2.0, 0.0, 6.0)
+    correlation: float = number(0.0, 0.0, 1.0)
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How wind and temperature change with height and time; the defaults leave the air the same everywhere.
+
+    ``height_m`` above the ground is where the true air is what [true_air] says.
+    """
+
+    height_m: float = number(10.0, 0.5, 1000.0)
+    roughness_m: float | None = optional(1e-5, 10.0)
+    displacement_m: float = number(0.0, 0.0, 100.0)
+    lapse_c_per_m: float = number(0.0, -0.5, 0.5)
+    gust_sigma_m_per_s: float = number(0.0, 0.0, 20.0)
+    gust_time_s: float = number(30.0, 1.0, 3600.0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.roughness_m is not None and self.height_m - self.displacement_m < 2.0 * self.roughness_m:
+            raise ValueError(
+                f"height_m {self.height_m:g} is among the houses: expected over displacement_m + 2 roughness_m, "
+                f"{self.displacement_m + 2.0 * self.roughness_m:g}"
+            )
+
+    @property
+    def uniform(self) -> bool:
+        """Whether heights make no difference."""
+        return self.roughness_m is None and self.lapse_c_per_m == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """A house: convex footprint, pairs of the frame's two horizontal coordinates; ``height_m`` above the ground."""
+
+    footprint: tuple[tuple[float, float], ...]
+    height_m: float = number(None, 0.1, 1000.0)
+    reflection: float = number(0.8, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if len(self.footprint) < 3:
+            raise ValueError(f"footprint has {len(self.footprint)} corners: expected three or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +200,13 @@ class Sensor:
     up_sigma_m: float = number(1.0, 0.0, 1e4)
     clock_sigma_s: float = number(0.0002, 0.0, 3600.0)
     clock_offset_s: float | None = optional(-3600.0, 3600.0)
+    clock_drift_ppm: float = number(0.0, -1000.0, 1000.0)
+    clock_steps_s: tuple[tuple[float, float], ...] = ()
+    east_error_m: float | None = optional(-1e4, 1e4)
+    north_error_m: float | None = optional(-1e4, 1e4)
     noise_db: float = number(0.0, -60.0, 60.0)
     offline_s: tuple[tuple[float, float], ...] = ()
+    chatter: tuple[tuple[float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -157,6 +215,16 @@ class Sensor:
         ends = [instant for gap in self.offline_s for instant in gap]
         if not all(earlier < later for earlier, later in itertools.pairwise(ends)):
             raise ValueError("offline_s: expected [from, to] pairs of seconds, in order and without overlap")
+        steps = [at_s for at_s, _ in self.clock_steps_s]
+        if steps != sorted(steps) or not all(abs(step_s) <= 3600.0 for _, step_s in self.clock_steps_s):
+            raise ValueError("clock_steps_s: expected [at, step] pairs of seconds, in order, steps of an hour at most")
+        if not all(0.0 <= begin < end and 0.0 <= per_s <= 100.0 for begin, end, per_s in self.chatter):
+            raise ValueError("chatter: expected [from, to, per second], from before to, up to 100 a second")
+
+    def clock_error_s(self, offset_s: float, at_s: float) -> float:
+        """What the clock is off by ``at_s`` after the start, from ``offset_s`` at the start; positive is fast."""
+        steps = math.fsum(step_s for when_s, step_s in self.clock_steps_s if when_s <= at_s)
+        return offset_s + 1e-6 * self.clock_drift_ppm * at_s + steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +295,8 @@ class Spec:
     noise: Noise = Noise()
     street: Surroundings = Surroundings()
     picking: Picking = Picking()
+    profile: Profile = Profile()
+    buildings: tuple[Building, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in (("mode", ("audio", "pulses")), ("frame", ("wgs84", "local"))):
@@ -255,6 +325,11 @@ class Spec:
                 raise ValueError(f"{what} {repeated[0]} stands twice")
         if not known:
             raise ValueError("no [[sensors]]: a scene has one at least")
+        for sensor in self.sensors:
+            if sensor.chatter and self.mode == "audio":
+                raise ValueError(
+                    f"sensor {sensor.sensor_id}: chatter is for mode pulses; in sound, knock at it: handling"
+                )
         for event in self.events:
             last_s = event.time_s + (event.rounds - 1) * 60.0 / event.rounds_per_min
             if last_s >= self.duration_s:

@@ -11,11 +11,13 @@ from typing import Any, Final, TypeVar, get_args, get_type_hints
 from acoustic.air import Air
 from acoustic.instant import parse_instant
 from localization.study.specification import (
+    Building,
     Converter,
     Event,
     Noise,
     Picking,
     Place,
+    Profile,
     Sensor,
     Spec,
     Surroundings,
@@ -32,10 +34,17 @@ AIR: Final = (
     "temperature_c", "temperature_sigma_c", "relative_humidity_percent", "pressure_pa",
     "wind_speed_m_per_s", "wind_from_deg", "wind_sigma_m_per_s",
 )  # fmt: skip
+ROWS: Final = {
+    "offline_s": (2, "pairs of seconds, as [[30.0, 45.0]]"),
+    "clock_steps_s": (2, "pairs of seconds, when and by how much, as [[30.0, 0.05]]"),
+    "chatter": (3, "from, to and how many a second, as [[30.0, 45.0, 5.0]]"),
+    "footprint": (2, "a pair of coordinates for each corner, as [[0.0, 0.0], [30.0, 0.0], [30.0, 12.0]]"),
+}
+"""Keys that hold a list of rows: how many numbers each row has, and how to say so."""
 TRUE_AIR: Final = tuple(key for key in AIR if "sigma" not in key)
 KEYS: Final = {
     "name", "description", "licence", "seed", "mode", "frame", "start_utc", "duration_s", "air", "true_air", "origin",
-    "source", "converter", "noise", "street", "picking", "every_sensor", "sensors", "events",
+    "source", "converter", "noise", "street", "picking", "profile", "every_sensor", "sensors", "events", "buildings",
 }  # fmt: skip
 
 
@@ -94,6 +103,8 @@ class _Reader:
                 noise=self._record("noise", Noise),
                 street=self._record("street", Surroundings),
                 picking=self._record("picking", Picking),
+                profile=self._record("profile", Profile),
+                buildings=self._buildings(),
                 **given,
             ),
         )
@@ -191,6 +202,10 @@ class _Reader:
         tables = self._tables("events")
         return tuple(self._placed(f"events[{k}]", table, Event, frame) for k, table in enumerate(tables, 1))
 
+    def _buildings(self) -> tuple[Building, ...]:
+        tables = self._tables("buildings")
+        return tuple(self._made(f"buildings[{k}]", table, Building) for k, table in enumerate(tables, 1))
+
     def _placed(self, where: str, table: dict[str, Any], kind: type[T], frame: str) -> T:
         """A record with a place, whose three coordinates stand beside its other keys."""
         columns = COLUMNS[frame]
@@ -222,8 +237,9 @@ class _Reader:
 
     def _value(self, key: str, value: Any, wanted: Any) -> Any:
         kinds = get_args(wanted) or (wanted,)
-        if key.endswith(".offline_s"):
-            return self._gaps(key, value)
+        rows = ROWS.get(key.rsplit(".", 1)[-1])
+        if rows is not None:
+            return self._rows(key, value, *rows)
         if isinstance(value, Place):
             return value
         if float in kinds:
@@ -234,7 +250,7 @@ class _Reader:
             raise self.error(key, f"{value!r} is not text; put it in quotes")
         return value
 
-    def _gaps(self, key: str, value: Any) -> tuple[tuple[float, float], ...]:
-        if not isinstance(value, list) or not all(isinstance(gap, list) and len(gap) == 2 for gap in value):
-            raise self.error(key, f"{value!r}; expected pairs of seconds, as [[30.0, 45.0]]")
-        return tuple((self._real(key, gap[0]), self._real(key, gap[1])) for gap in value)
+    def _rows(self, key: str, value: Any, count: int, expected: str) -> tuple[tuple[float, ...], ...]:
+        if not isinstance(value, list) or not all(isinstance(row, list) and len(row) == count for row in value):
+            raise self.error(key, f"{value!r}; expected {expected}")
+        return tuple(tuple(self._real(key, each) for each in row) for row in value)

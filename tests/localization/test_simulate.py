@@ -14,7 +14,17 @@ from localization.study.paths import Streets, aimed_db
 from localization.study.scene_reading import read_scene
 from localization.study.simulate import Spec, read_spec, simulate, write_simulation
 from localization.study.sounding import converted
-from localization.study.specification import Converter, Event, Noise, Picking, Place, Sensor, Surroundings
+from localization.study.specification import (
+    Building,
+    Converter,
+    Event,
+    Noise,
+    Picking,
+    Place,
+    Profile,
+    Sensor,
+    Surroundings,
+)
 from localization.study.table import SceneError
 
 START_NS = parse_instant("2026-11-21T03:12:00Z")
@@ -389,6 +399,175 @@ def test_a_sensor_listens_in_one_window_in_a_scene_of_pulses():
         simulate(pulses_spec(sensors=(torn,)))
 
 
+# clocks, surveys and devices that are worse than they say
+
+
+@pytest.mark.parametrize("mode", ["pulses", "audio"])
+def test_a_clock_drifts_and_steps(mode):
+    """Offset, drift times the time, and every step that came before the sound, in pulses and in sound alike."""
+    worse = {"clock_offset_s": 0.002, "clock_drift_ppm": 40.0, "clock_steps_s": ((2.0, 0.03), (3.0, -0.01))}
+    events = tuple(shot(f"shot{k}", 1.0 + k, level_sigma_db=0.0) for k in range(3))
+    picking = Picking(time_sigma_s=1e-7, missed_share=0.0, false_per_hour=0.0)
+    good = square(mode=mode, events=events, picking=picking, duration_s=5.0)
+    bad = dataclasses.replace(
+        good, sensors=tuple(dataclasses.replace(each, **worse) for each in good.sensors if each.sensor_id == "ne")
+    )
+    for k, stepped_s in enumerate((0.0, 0.03, 0.02)):
+        told, shown = (_onset_s(spec, "ne", k) for spec in (good, bad))
+        expected = 0.002 + 40e-6 * told + stepped_s
+        assert shown - told == pytest.approx(expected, abs=2e-6 if mode == "pulses" else 20e-6)
+
+
+def _onset_s(spec, name, number):
+    if spec.mode == "pulses":
+        pulses = [pulse for pulse in simulate(spec).scene.pulses if pulse.detection.sensor_id == name]
+        return seconds_between(START_NS, pulses[number].detection.pick.onset_ns)
+    samples = sound_of(spec, name)
+    first = round((1.0 + number + 0.3) * 12_000)
+    return (first + front_s(samples[first : first + 9_600], 12_000) * 12_000) / 12_000
+
+
+def test_a_survey_may_be_wrong_by_more_than_it_says():
+    moved = dataclasses.replace(exact("ne"), position_sigma_m=1.0, east_error_m=12.0, north_error_m=-7.0)
+    east_m, north_m = CORNERS["ne"]
+    assert simulate(square(sensors=(moved,))).world.sensors["ne"] == (east_m + 12.0, north_m - 7.0, 8.0)
+
+
+def test_a_device_that_chatters_does_so_alone_and_when_told():
+    loud = tuple(
+        dataclasses.replace(exact(name), chatter=((100.0, 130.0, 10.0),) if name == "ne" else ()) for name in CORNERS
+    )
+    picking = Picking(false_per_hour=0.0)
+    quiet, faulty = (simulate(pulses_spec(sensors=s, picking=picking)).scene for s in (pulses_spec().sensors, loud))
+    more = set(faulty.pulses) - set(quiet.pulses)
+    assert set(quiet.pulses) <= set(faulty.pulses)
+    assert {pulse.detection.sensor_id for pulse in more} == {"ne"}
+    assert len(more) == pytest.approx(300 * 0.83, abs=60)  # the detector's dead time takes some
+    times_s = [seconds_between(START_NS, pulse.detection.pick.onset_ns) for pulse in more]
+    assert min(times_s) >= 100.0
+    assert max(times_s) <= 130.0
+
+
+def test_sensors_agree_about_one_bang_as_much_as_told():
+    """The evidence of one event at different sensors correlates; each alone stays what it was: calibrated."""
+    events = tuple(shot(f"shot{k}", 1.0 + k) for k in range(500))
+    for correlation in (0.0, 0.6):
+        picking = Picking(
+            separation=1.5, correlation=correlation, missed_share=0.0, false_per_hour=0.0, echo_pulses=0.0
+        )
+        scene = simulate(dataclasses.replace(pulses_spec(picking=picking), events=events)).scene
+        by_sensor = {
+            name: np.array([p.detection.llr for p in scene.pulses if p.detection.sensor_id == name]) for name in CORNERS
+        }
+        told = np.array([values for values in by_sensor.values() if len(values) == 500])
+        assert len(told) == 4
+        assert np.mean(told) == pytest.approx(1.125, abs=0.15)
+        assert np.std(told) == pytest.approx(1.5, rel=0.1)
+        assert np.corrcoef(told)[0, 1:] == pytest.approx([correlation] * 3, abs=0.12)
+
+
+# houses and weather
+
+CANYON = (
+    Building(((-150.0, 0.0), (170.0, 0.0), (170.0, 30.0), (-150.0, 30.0)), 14.0),
+    Building(((-150.0, -90.0), (170.0, -90.0), (170.0, -60.0), (-150.0, -60.0)), 12.0),
+)
+
+
+@pytest.mark.parametrize("mode", ["pulses", "audio"])
+def test_houses_hold_sound_up_in_pulses_and_in_sound_alike(mode):
+    """Two sensors behind the northern house hear the shot when it has come over the roof or round the corner."""
+    bare = dataclasses.replace(BARE, ground_m=0.0)
+    picking = Picking(time_sigma_s=1e-7, missed_share=0.0, false_per_hour=0.0, echo_pulses=0.0, floor_db_spl=30.0)
+    spec = square(mode=mode, street=bare, picking=picking, duration_s=5.0, events=(shot(level_sigma_db=0.0),))
+    deaf = tuple(dataclasses.replace(each, reflection=0.0) for each in CANYON)  # or an echo is loudest, as in life
+    built = dataclasses.replace(spec, buildings=deaf)
+    for name in ("nw", "ne"):
+        world = simulate(built).world
+        direct = world.streets.rays(("x", name), world.events["shot"], world.sensors[name])[0]
+        late_s = direct.delay_s - travel_time_s(spec.true_air, world.events["shot"], world.sensors[name])
+        assert late_s > 0.5 * MILLISECOND
+        free, held = (_onset_s(each, name, 0) for each in (spec, built))
+        # In sound the low pass of the edges rounds the front off: half its height comes a little later.
+        assert held - free == pytest.approx(late_s, abs=2e-6 if mode == "pulses" else 0.2 * MILLISECOND)
+        assert _level_db(built, name) < _level_db(spec, name) - 5.0
+    for name in ("sw", "se"):
+        assert _level_db(built, name) <= _level_db(spec, name)
+
+
+def _level_db(spec, name):
+    if spec.mode == "pulses":
+        pulses = simulate(spec).scene.pulses
+        return next(pulse.detection.pick.level_db_spl for pulse in pulses if pulse.detection.sensor_id == name)
+    return 20.0 * math.log10(np.max(np.abs(sound_of(spec, name)[: round(2.3 * 12_000)])) / 20e-6)
+
+
+def test_walls_are_heard_as_echoes_in_pulses():
+    """In the canyon the echoes come when the image sources say."""
+    bare = dataclasses.replace(BARE, ground_m=0.0, blocked_share=None, echoes=None)
+    street = (sensor("inside", -100.0, -5.0, position_sigma_m=0.0, up_sigma_m=0.0, clock_sigma_s=0.0),)
+    picking = Picking(time_sigma_s=1e-7, missed_share=0.0, false_per_hour=0.0, echo_pulses=20.0)
+    air = Air(12.0)
+    spec = square(
+        mode="pulses", street=bare, picking=picking, sensors=street, buildings=CANYON, true_air=air,
+        events=(shot(north_m=-55.0, level_sigma_db=0.0),),
+    )  # fmt: skip
+    times_s = [seconds_between(START_NS, pulse.detection.pick.onset_ns) for pulse in simulate(spec).scene.pulses]
+    images = [(30.0, -55.0, 1.5), (30.0, 55.0, 1.5), (30.0, -65.0, 1.5)]
+    expected = sorted(1.0 + math.dist(image, (-100.0, -5.0, 8.0)) / air.sound_speed_m_per_s for image in images)
+    near = [time_s for time_s in expected[1:] if time_s - expected[0] >= 0.02]  # a detector's dead time
+    assert times_s == pytest.approx([expected[0], *near], abs=2e-6)
+
+
+def test_houses_on_the_globe_stand_where_their_corners_are():
+    lat, lon = 41.778, -72.685
+    corners = ((lat, lon), (lat, lon + 0.0003), (lat + 0.0002, lon + 0.0003), (lat + 0.0002, lon))
+    around = (("s", lat - 0.001), ("n", lat + 0.001))
+    spec = square(
+        frame="wgs84",
+        sensors=tuple(Sensor(name, Place(at, lon + 0.0002, 5.0), position_sigma_m=0.0) for name, at in around),
+        events=(),
+        buildings=(Building(corners, 25.0),),
+        street=dataclasses.replace(BARE, ground_m=0.0),
+    )
+    world = simulate(spec).world
+    assert world.streets.buildings.roofs_m[0] == pytest.approx(25.0 - 5.0, abs=0.01)  # the plane's zero is 5 m up
+    sides_m = world.streets.buildings.walls.length_m
+    assert sorted(sides_m) == pytest.approx([22.2, 22.2, 24.9, 24.9], abs=0.1)
+    assert not world.streets.buildings.see(*(np.array([world.sensors[name]]) for name, _ in around))[0]
+
+
+def test_gusts_move_rounds_against_each_other():
+    """The same place and sensor: rounds minutes apart differ by what the gust does, and by nothing else."""
+    events = tuple(shot(f"shot{k}", 20.0 + 50.0 * k, level_sigma_db=0.0) for k in range(10))
+    picking = Picking(time_sigma_s=1e-7, missed_share=0.0, false_per_hour=0.0)
+    calm = dataclasses.replace(pulses_spec(picking=picking), events=events)
+    gusty = dataclasses.replace(calm, profile=Profile(gust_sigma_m_per_s=2.0))
+    world = simulate(gusty).world
+    for name in CORNERS:
+        for k in range(10):
+            ends = world.events["shot0"], world.sensors[name]
+            expected = world.weather.gust_delay_s(*ends, 20.0 + 50.0 * k)
+            assert _onset_s(gusty, name, k) - _onset_s(calm, name, k) == pytest.approx(expected, abs=2e-6)
+            assert abs(expected) < 0.02
+
+
+@pytest.mark.parametrize("mode", ["pulses", "audio"])
+def test_a_new_sensor_changes_no_other_among_houses_in_the_wind_either(mode):
+    spec = square(
+        mode=mode,
+        street=Surroundings(ground_m=0.0),
+        buildings=CANYON,
+        profile=Profile(roughness_m=0.5, lapse_c_per_m=0.01, gust_sigma_m_per_s=1.0),
+    )
+    more = dataclasses.replace(spec, sensors=(sensor("new", 10.0, -20.0), *spec.sensors))
+    if mode == "audio":
+        assert np.array_equal(sound_of(spec, "ne"), sound_of(more, "ne"))
+    else:
+        others = tuple(pulse for pulse in simulate(more).scene.pulses if pulse.detection.sensor_id != "new")
+        assert others == simulate(spec).scene.pulses
+
+
 # specifications
 
 
@@ -437,6 +616,44 @@ def test_a_small_specification_is_read(tmp_path):
         ("time_s = 1.0", "time_s = 1.0\nrounds = 0", "square.toml events[1]: rounds is 0: expected 1 to 1000"),
         ("seed = 5", "seed = ", "square.toml: not TOML"),
         (
+            "up_m = 6.0",
+            "up_m = 6.0\nclock_steps_s = [3.0]",
+            "square.toml sensors[1].clock_steps_s: [3.0]; expected pairs",
+        ),
+        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[3.0, 0.1], [2.0, 0.1]]", "sensors[1]: clock_steps_s: expected"),
+        (
+            "up_m = 6.0",
+            "up_m = 6.0\nchatter = [[1.0, 2.0]]",
+            "square.toml sensors[1].chatter: [[1.0, 2.0]]; expected from",
+        ),
+        ("up_m = 6.0", "up_m = 6.0\nchatter = [[3.0, 2.0, 5.0]]", "square.toml sensors[1]: chatter: expected"),
+        ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, inf, nan]]", "square.toml sensors[1]: chatter: expected"),
+        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[1.0, nan]]", "sensors[1]: clock_steps_s: expected"),
+        ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, 2.0, 5.0]]", "sensor a: chatter is for mode pulses"),
+        ("[converter]", "[profile]\nheight = 3.0\n[converter]", "square.toml profile.height: unknown key"),
+        ("[converter]", "[profile]\nroughness_m = 8.0\n[converter]", "profile: height_m 10 is among the houses"),
+        ("[converter]", "[[buildings]]\nheight_m = 3.0\n[converter]", "square.toml buildings[1].footprint: absent"),
+        (
+            "[converter]",
+            "[[buildings]]\nheight_m = 3.0\nfootprint = [[1.0, 2.0], [3.0, 4.0]]\n[converter]",
+            "square.toml buildings[1]: footprint has 2 corners",
+        ),
+        (
+            "[converter]",
+            "[[buildings]]\nheight_m = 3.0\nfootprint = [[0.0, 0.0], [9.0, 0.0], [1.0, 1.0], [0.0, 9.0]]\n[converter]",
+            "buildings[1]: a footprint is not convex",
+        ),
+        (
+            "[converter]",
+            "[[buildings]]\nheight_m = 30.0\nfootprint = [[-5.0, -5.0], [9.0, -5.0], [9.0, 9.0]]\n[converter]",
+            "sensor a stands inside buildings[1]",
+        ),
+        (
+            "[converter]",
+            "[[buildings]]\nheight_m = 30.0\nfootprint = [[90.0, 40.0], [120.0, 40.0], [100.0, 90.0]]\n[converter]",
+            "event shot stands inside buildings[1]",
+        ),
+        (
             "[converter]",
             "[origin]\nlatitude_deg = 91.0\nlongitude_deg = 0.0\n[converter]",
             "origin: latitude_deg is 91",
@@ -477,7 +694,7 @@ def test_the_page_on_scenes_tells_the_truth(root, tmp_path):
     assert len(read_scene(tmp_path / "scene").pieces) == 4
     known = {
         field.name
-        for kind in (Converter, Noise, Surroundings, Picking, Sensor, Event)
+        for kind in (Converter, Noise, Surroundings, Picking, Profile, Building, Sensor, Event)
         for field in dataclasses.fields(kind)
     } - {"place"}
     assert sorted(name for name in known if f"`{name}`" not in page) == []
