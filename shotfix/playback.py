@@ -35,7 +35,7 @@ Message = Detection | Heartbeat
 
 BLOCK_S: Final = 1
 """Seconds of audio of each sensor that are in memory at once."""
-CONFIGURATION: Final = ("scene.toml", "sensors.csv", "elements.csv")
+CONFIGURATION: Final = ("scene.toml", "sensors.csv", "elements.csv", "ground.asc")
 SPARE_FILES: Final = 200  # libraries, logs, a record
 QUIET_NS: Final = 60 * SECOND
 """How far a scene's last watermark lies behind its last sound: every incident closes in between."""

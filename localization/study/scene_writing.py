@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from acoustic.detection import probabilities_from_llr, pulse_identity
 from acoustic.instant import SECOND, instant_text
+from localization.ground import Raster
 from localization.study.folder import complete, write_table
 from sensors.site import Geodetic
 
@@ -99,6 +100,8 @@ def _check(scene: Scene) -> None:
     for site in scene.network.sites:
         if site.valid_from_ns is not None or site.valid_to_ns is not None:
             raise ValueError(f"sensor {site.sensor_id} does not stand throughout: a scene folder cannot say so")
+    if scene.ground is not None and isinstance(scene.ground.level, Raster):
+        raise ValueError("the ground is a raster: write the scene without it, and put its ground.asc into the folder")
 
 
 # scene.toml
@@ -129,6 +132,8 @@ def _write_toml(path: Path, scene: Scene) -> None:
             zip(WGS84_COLUMNS, (origin.latitude_deg, origin.longitude_deg, origin.height_m), strict=True)
         )
     table["source"] = {"up_m": float(scene.source_up_m), "sigma_m": float(scene.source_sigma_m)}
+    if scene.ground is not None and not isinstance(scene.ground.level, Raster):
+        table["ground"] = {"up_m": float(scene.ground.level), "sigma_m": float(scene.ground.sigma_m)}
     path.write_bytes(tomli_w.dumps(table).encode())
 
 
@@ -166,6 +171,8 @@ def _write_sensors(path: Path, scene: Scene) -> None:
     windows = any(each.from_ns is not None or each.to_ns is not None for each in scene.listening.values())
     if windows:
         columns += ["listen_from_s", "listen_to_s"]
+    if scene.noise_floors_db_spl:
+        columns.append("noise_floor_db_spl")
 
     def row(site: Site) -> list[str]:
         cells = [
@@ -176,6 +183,8 @@ def _write_sensors(path: Path, scene: Scene) -> None:
             window = scene.listening.get(site.sensor_id)
             ends = (window.from_ns, window.to_ns) if window is not None else (None, None)
             cells += [offset_text(end, scene.start_ns) for end in ends]
+        if scene.noise_floors_db_spl:
+            cells.append(_exact(scene.noise_floors_db_spl.get(site.sensor_id)))
         return cells
 
     write_table(path, columns, (row(site) for site in scene.network.sites))

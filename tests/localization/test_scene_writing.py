@@ -13,6 +13,7 @@ from acoustic.detection import CLASSES, Detection, probabilities_from_llr, pulse
 from acoustic.instant import parse_instant
 from acoustic.pick import Pick
 from localization.frame import Frame
+from localization.ground import Ground, Raster
 from localization.study.scene import Listening, Piece, Pulse, Scene, Truth
 from localization.study.scene_reading import read_scene
 from localization.study.scene_writing import Recording, offset_text, write_scene
@@ -246,3 +247,22 @@ def test_pieces_without_channels_of_their_own_share_a_file(tmp_path):
     )
     write_scene(both, tmp_path / "two")
     assert (tmp_path / "two" / "audio.csv").read_text().count("audio/a.flac") == 2
+
+
+def plain_scene(**more):
+    sites_ = (Site("A", Local(0.0, 0.0, 8.0)), Site("B", Local(400.0, 0.0, 9.0)), Site("C", Local(0.0, 300.0, 7.0)))
+    return Scene("s", START_NS, Air(), Frame(), Network(sites_), 1.5, 5.0, **more)
+
+
+def test_the_ground_and_the_noise_come_back(tmp_path):
+    scene = plain_scene(ground=Ground(-12.5, 2.0), noise_floors_db_spl={"A": 55.0, "C": 61.5})
+    back = read_scene(write_scene(scene, tmp_path / "s"), audio=False)
+    assert (back.ground.level, back.ground.sigma_m) == (-12.5, 2.0)
+    assert back.noise_floors_db_spl == {"A": 55.0, "C": 61.5}
+
+
+def test_a_raster_is_not_dropped_in_silence(tmp_path):
+    scene = plain_scene(ground=Ground(Raster(np.zeros((2, 2)), 0.0, 0.0, 10.0, 10.0)))
+    with pytest.raises(ValueError, match=r"ground\.asc"):
+        write_scene(scene, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
