@@ -208,7 +208,10 @@ class _Problem:
         maxima = []
         for row in chosen[:count]:
             mass = float(masses[row]) + self._sounding(places[row], weights[row], covariances[row])
-            quantile, share = (float(v) for v in scale[row, 1:])
+            path, quantile, share = (float(v) for v in scale[row])
+            common = (street.common_path * path * self.prior[3]) ** 2
+            covariances[row, 0, 0] += common
+            covariances[row, 1, 1] += common
             maxima.append(_Maximum(places[row], mass, residuals[row], weights[row], covariances[row], quantile, share))
         return sorted(maxima, key=lambda maximum: -maximum.log_mass)
 

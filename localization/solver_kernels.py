@@ -904,8 +904,8 @@ def place_bang(
                 p[j] = prior[j]
             p[0], p[1], p[DISCHARGE] = start[0], start[1], start[2]
             path, mass = gates[g], 0.0
-            settled = len(scales) == 1 and scales[0, 0] == path and blur < 1e-4
-            for turn in range(1 if settled else 0, 2):
+            settled = len(scales) == 1 and scales[0, 0] == path
+            for turn in range(0 if blur > 1e-4 else 2 if settled else 1, 3):
                 known_squares(sensors, known, survey, p, own)
                 for i in range(n):
                     # At first the air may be anything its prior allows, and no arrival is set aside for that.
@@ -913,13 +913,12 @@ def place_bang(
                     sigmas[i] = math.sqrt(own[i] + path * path + air * air)
                 ascend(
                     sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals[climbed], weights[climbed],
-                    jacobian, FINE_M if turn == 1 else ROUGH_M,
+                    jacobian, FINE_M if turn == 2 else ROUGH_M,
                 )  # fmt: skip
-                if turn == 0 and len(scales) == 1:
-                    path = scales[0, 0]
+                if turn == 0 or (turn == 1 and settled):
                     continue
                 mass = weigh_scales(sensors, times, own, outlier, prior, prior_sigma, late, p, scales, shares, areas)
-                if turn == 0:
+                if turn == 1:
                     path = mean_scale(scales, shares)
             c = covariances[climbed]
             undetermined = spread(sigmas, weights[climbed], prior_sigma, jacobian, c) == -math.inf

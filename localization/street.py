@@ -26,6 +26,9 @@ class Street:
         speak for one or the other; with four sensors or five they say little, and this prior is what widens the region.
     path_scales_given : tuple of (float, float)
         The same where somebody has put the arrivals of a bang together, and left out those that came round corners.
+    common_path : float
+        Share of that sigma which sensors on one side have in common, since they hear through the same houses: it moves
+        the place and does not average out over many sensors.
     late_scale_s, late_share : float
         Blocked paths: mean delay of arrivals that are not direct, and the share of them that is late rather than
         early. First arrivals round corners come 20 to 45 ms late.
@@ -62,6 +65,7 @@ class Street:
     stray_scale_s: float = 0.3
     stray_share: float = 0.2
     path_scales_given: tuple[tuple[float, float], ...] = ((0.0, 0.76), (0.0005, 0.16), (0.003, 0.02), (0.01, 0.06))
+    common_path: float = 0.4
     p_indirect: float = 0.1
     p_indirect_given: float = 0.02
     near_share: float = 0.95

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from acoustic.air import Air
 from acoustic.detection import Detection, probabilities_from_llr
 from acoustic.instant import after, parse_instant
 from acoustic.pick import Pick
-from localization.fix import Fix
+from localization.fix import Fix, Mode
 from localization.frame import Frame
 from localization.solver import Solver
 from localization.street import Street
@@ -22,6 +22,9 @@ from sensors.site import Local, Site
 ARRAYS = 1500  # of each cell
 SIDE_M, BEYOND_M = 1000.0, 500.0
 NOISE_S = 0.001
+LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
+CHI_SQUARE = 5.991
+PICTURE = Path(__file__).parents[1] / "results" / "accuracy-region.png"
 COUNTS = (4, 5, 6, 8, 12, 20)
 START_NS = parse_instant("2026-11-22T00:00:00Z")
 SOURCE_UP_M, SOURCE_SIGMA_M = 1.5, 1.0
@@ -73,14 +76,48 @@ def measure(_data: Path | None) -> str:
             rows.append(
                 f"| {unknown.name} | {'outside' if outside else 'inside'} | " + " | ".join(map(str, row)) + " |"
             )
+    _draw(cells)
     error = 1.96 * math.sqrt(0.95 * 0.05 / ARRAYS)
     good = sum(abs(cell.held - 0.95) <= 0.02 + error for cell in cells)
     return (
         f"{ARRAYS} arrays a cell, {SIDE_M:.0f} m square, shots inside it or up to {BEYOND_M:.0f} m outside, "
         f"{1000 * NOISE_S:.0f} ms. Per cent of truths in the region, all modes together (median area over that of the "
         "Bayesian Cramer-Rao bound; where some have no fix, how many):\n\n" + "\n".join(rows) + "\n\n"
-        f"{good} of {len(cells)} cells within 95 +- 2 % and the binomial spread of {100 * error:.1f} %."
+        f"{good} of {len(cells)} cells within 95 +- 2 % and the binomial spread of {100 * error:.1f} %.\n\n"
+        + _reliability(cells)
     )
+
+
+def _reliability(cells: list[Cell]) -> str:
+    """Of regions drawn for other levels, how many hold the truth: all cells together, the least, the greatest."""
+    shares = np.array([cell.shares() for cell in cells])
+    rows = ["| level | hold the truth, all cells | least, greatest cell |", "|---|---|---|"]
+    rows += [
+        f"| {100 * level:.0f} % | {100 * column.mean():.1f} % | {100 * column.min():.1f}, {100 * column.max():.1f} % |"
+        for level, column in zip(LEVELS, shares.T, strict=True)
+    ]
+    return "\n".join(rows)
+
+
+def _draw(cells: list[Cell]) -> None:
+    """The reliability curve of every cell, and of all together."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    levels = np.linspace(0.02, 0.995, 100)
+    figure, axes = plt.subplots(figsize=(5.2, 5.2), layout="constrained")
+    for cell in cells:
+        axes.plot(100 * levels, 100 * cell.shares(levels), color="0.8", linewidth=0.6)
+    together = np.mean([cell.shares(levels) for cell in cells], axis=0)
+    axes.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":", label="as it says")
+    axes.plot(100 * levels, 100 * together, color="#b03020", linewidth=2.0, label=f"{len(cells)} cells together")
+    axes.set(xlabel="level of the region, %", ylabel="regions that hold the truth, %", xlim=(0, 100), ylim=(0, 100))
+    axes.set_title("Simulated arrays: do regions hold what they say?", fontsize=10)
+    axes.legend(frameon=False, loc="upper left")
+    figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
+    plt.close(figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +127,12 @@ class Cell:
     held: float
     area: float
     none: float
+    reaches: np.ndarray
+    """For each truth how far out it lies: squared Mahalanobis distance, over that of the 95 % region, times 5.991."""
+
+    def shares(self, levels: Sequence[float] | np.ndarray = LEVELS) -> np.ndarray:
+        """Share of truths inside regions drawn for each level."""
+        return np.array([np.mean(self.reaches <= -2.0 * math.log(1.0 - level)) for level in levels])
 
     def __str__(self) -> str:
         without = f"; {100 * self.none:.1f} % none" if self.none else ""
@@ -98,15 +141,23 @@ class Cell:
 
 def _cell(unknown: Unknown, outside: bool, count: int, arrays: int) -> Cell:
     solver = Solver(Frame(), unknown.air(), Street(), SOURCE_UP_M, SOURCE_SIGMA_M)
-    held, areas, none = 0, [], 0
+    held, areas, reaches, none = 0, [], [], 0
     for bang in bangs(unknown, outside, count, arrays, seed=count + 100 * outside):
         fix = solver.solve("s", 1, bang.detections, bang.sites, given=True)
         if not isinstance(fix, Fix):
             none += 1
             continue
         held += any(m.ellipse.holds(bang.place[0] - m.place.east_m, bang.place[1] - m.place.north_m) for m in fix.modes)
+        reaches.append(min(_reach(mode, bang.place) for mode in fix.modes))
         areas.append(sum(m.ellipse.area_m2 for m in fix.modes) / bang.bound_m2)
-    return Cell(held / max(arrays - none, 1), float(np.median(areas)), none / arrays)
+    return Cell(held / max(arrays - none, 1), float(np.median(areas)), none / arrays, np.array(reaches))
+
+
+def _reach(mode: Mode, place: tuple[float, float]) -> float:
+    offset = np.array([place[0] - mode.place.east_m, place[1] - mode.place.north_m])
+    matrix = mode.covariance.matrix()
+    quantile = mode.ellipse.semi_major_m**2 / float(np.linalg.eigvalsh(matrix)[-1])
+    return float(offset @ np.linalg.solve(matrix, offset)) / quantile * CHI_SQUARE
 
 
 def bangs(unknown: Unknown, outside: bool, count: int, arrays: int, seed: int) -> Iterator[Bang]:
