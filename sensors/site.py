@@ -86,6 +86,8 @@ class Site:
         For a small array, its microphones; empty for a single one.
     valid_from_ns, valid_to_ns : int or None
         When the site stood so; None is for ever.
+    clock_offset_s : float
+        What the device's clock is known to be fast by; a positive one shows everything later than it was.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class Site:
     elements: tuple[Element, ...] = ()
     valid_from_ns: int | None = None
     valid_to_ns: int | None = None
+    clock_offset_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < len(self.sensor_id) <= 100 or not self.sensor_id.isprintable():
@@ -110,6 +113,8 @@ class Site:
             value = getattr(self, name)
             if not 0.0 <= value <= greatest:
                 raise ValueError(f"{name} is {value}: expected 0 to {greatest:g}")
+        if not abs(self.clock_offset_s) <= 3600.0:
+            raise ValueError(f"clock_offset_s is {self.clock_offset_s}: expected -3600 to 3600")
         if self.full_scale_db_spl is not None and not 50.0 <= self.full_scale_db_spl <= 200.0:
             raise ValueError(f"full_scale_db_spl is {self.full_scale_db_spl}: expected 50 to 200")
         for name in ("valid_from_ns", "valid_to_ns"):

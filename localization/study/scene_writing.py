@@ -171,6 +171,9 @@ def _write_sensors(path: Path, scene: Scene) -> None:
     windows = any(each.from_ns is not None or each.to_ns is not None for each in scene.listening.values())
     if windows:
         columns += ["listen_from_s", "listen_to_s"]
+    offsets = any(site.clock_offset_s for site in scene.network.sites)
+    if offsets:
+        columns.append("clock_offset_s")
     if scene.noise_floors_db_spl:
         columns.append("noise_floor_db_spl")
 
@@ -183,6 +186,8 @@ def _write_sensors(path: Path, scene: Scene) -> None:
             window = scene.listening.get(site.sensor_id)
             ends = (window.from_ns, window.to_ns) if window is not None else (None, None)
             cells += [offset_text(end, scene.start_ns) for end in ends]
+        if offsets:
+            cells.append(_exact(site.clock_offset_s))
         if scene.noise_floors_db_spl:
             cells.append(_exact(scene.noise_floors_db_spl.get(site.sensor_id)))
         return cells

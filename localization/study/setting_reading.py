@@ -269,8 +269,8 @@ class SettingReader:
     ) -> tuple[list[Site], dict[str, Listening], dict[str, float]]:
         place = WGS84_COLUMNS if wgs84 else LOCAL_COLUMNS
         optional = (
-            "position_sigma_m", "up_sigma_m", "clock_sigma_s", "full_scale_db_spl", "noise_floor_db_spl",
-            "listen_from_s", "listen_to_s",
+            "position_sigma_m", "up_sigma_m", "clock_sigma_s", "clock_offset_s", "full_scale_db_spl",
+            "noise_floor_db_spl", "listen_from_s", "listen_to_s",
         )  # fmt: skip
         table = self.table(file, ("sensor_id", *place), optional)
         if not table:
@@ -306,6 +306,7 @@ class SettingReader:
             position_sigma_m=row.real_or("position_sigma_m", 1.0),
             up_sigma_m=row.real_or("up_sigma_m", 5.0),
             clock_sigma_s=row.real_or("clock_sigma_s", 0.0002),
+            clock_offset_s=row.real_or("clock_offset_s", 0.0),
             full_scale_db_spl=row.number_or("full_scale_db_spl", None),
             elements=elements.get(row.text("sensor_id"), ()),
         )
