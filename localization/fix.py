@@ -78,6 +78,21 @@ class Mode:
 
 
 @dataclass(frozen=True, slots=True)
+class Felt:
+    """The air as one bang felt it at its most probable, and what its paths added; m/s, and s."""
+
+    sound_speed_m_per_s: float
+    wind_east_m_per_s: float
+    wind_north_m_per_s: float
+    path_sigma_s: float
+
+    def __post_init__(self) -> None:
+        values = (self.sound_speed_m_per_s, self.wind_east_m_per_s, self.wind_north_m_per_s, self.path_sigma_s)
+        if not all(math.isfinite(value) for value in values) or self.path_sigma_s < 0.0:
+            raise ValueError(f"{values}: expected finite numbers, and a sigma of 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class Fix:
     """A bang with a place.
 
@@ -106,6 +121,8 @@ class Fix:
     height_decides : bool
         Whether not knowing the height of the shot widens its region by half or more: it stands above or below the
         sensors steeply enough that the ground matters.
+    felt : Felt or None
+        The air and the paths that fit its arrivals best.
 
     Raises
     ------
@@ -124,6 +141,7 @@ class Fix:
     silent: tuple[str, ...] = ()
     air: Air = Air()  # noqa: RUF009  (frozen, hence shared safely)
     height_decides: bool = False
+    felt: Felt | None = None
 
     def __post_init__(self) -> None:
         _check(self.shot_id, self.revision, self.llr, self.probabilities)

@@ -14,7 +14,7 @@ from acoustic.instant import after, seconds_between
 from localization.bearings import bearing_odds
 from localization.ellipse import Covariance, confidence_ellipse
 from localization.evidence import fuse
-from localization.fix import Arrival, Fix, Mode, Unfixed
+from localization.fix import Arrival, Felt, Fix, Mode, Unfixed
 from localization.loudness import loudness_odds
 from localization.modes import LIGHTEST, weighed
 from localization.solver_kernels import DISCHARGE, N, place_bang
@@ -212,7 +212,10 @@ class _Problem:
             common = (street.common_path * path * self.prior[3]) ** 2
             covariances[row, 0, 0] += common
             covariances[row, 1, 1] += common
-            maxima.append(_Maximum(places[row], mass, residuals[row], weights[row], covariances[row], quantile, share))
+            maximum = _Maximum(
+                places[row], mass, residuals[row], weights[row], covariances[row], quantile, share, path
+            )  # fmt: skip
+            maxima.append(maximum)
         return sorted(maxima, key=lambda maximum: -maximum.log_mass)
 
     def _sounding(self, p: NDArray[np.float64], weights: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
@@ -272,6 +275,7 @@ class _Problem:
             silent=self.silent,
             air=self.solver.air,
             height_decides=best.height_share > HEIGHT_DECIDES,
+            felt=Felt(float(best.p[3]), float(best.p[4]), float(best.p[5]), best.path_s),
         )
 
     def _arrivals(self, best: _Maximum) -> tuple[Arrival, ...]:
@@ -299,7 +303,8 @@ class _Maximum:
     """A place that the arrivals allow.
 
     Parameters, log of the mass below it, residuals and weights of the arrivals there, covariance of east, north and
-    discharge, the quantile of its region, and the area of that over what it were with the height known.
+    discharge, the quantile of its region, the area of that over what it were with the height known, and the sigma
+    of the paths.
     """
 
     p: NDArray[np.float64]
@@ -309,6 +314,7 @@ class _Maximum:
     covariance: NDArray[np.float64]
     quantile: float
     height_share: float
+    path_s: float
 
     @property
     def direct(self) -> int:
