@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from acoustic.air import Air
 from acoustic.pick import Pick
 from localization.fix import Fix, Unfixed
+from localization.ground import Ground, Raster
 from localization.solver import inside_hull
 from localization.street import Street
 from sensors.site import Local, Network
@@ -223,3 +224,39 @@ def test_hull():
     assert inside_hull(triangle, np.array([2.0, 2.0]))
     assert not inside_hull(triangle, np.array([8.0, 8.0]))
     assert not inside_hull(triangle, np.array([-1.0, 5.0]))
+
+
+VALLEY = [(x, y, 60.0) for x, y in ((-300.0, -260.0), (310.0, -220.0), (40.0, 330.0), (-280.0, 200.0), (260.0, 240.0))]
+
+
+def test_a_known_ground_beats_a_guessed_height():
+    """A shot in a valley 60 m below the sensors, looked for at their height give or take ten: the ground knows."""
+    sensors, place = streets.network(VALLEY, position_sigma_m=0.1, up_sigma_m=0.1), (120.0, -40.0)
+    heard = streets.bang(sensors, place, 1.0, noise_s=0.0003, seed=3)
+    sites = [sensors.site(d.sensor_id, streets.START_NS) for d in heard]
+    guessed = dataclasses.replace(streets.solver(), source_up_m=50.0, source_sigma_m=10.0)
+    known = dataclasses.replace(guessed, ground=Ground(0.0, 1.0))
+    off = [streets.off_m(s.solve("s", 1, heard, sites, given=True), place) for s in (guessed, known)]
+    assert off[1] < 1.0
+    assert off[1] < 0.5 * off[0]
+
+
+def test_the_ground_is_asked_where_the_shot_was():
+    """A slope from 0 m in the west to 50 m in the east: each place is looked for at its own height."""
+    slope = Ground(Raster(np.array([[0.0, 50.0], [0.0, 50.0]]), -500.0, -500.0, 1000.0, 1000.0), 0.5)
+    sensors = streets.network([(x, y, z + 60.0) for x, y, z in VALLEY])
+    heard = streets.bang(sensors, (-200.0, 20.0), 1.0)
+    sites = [sensors.site(d.sensor_id, streets.START_NS) for d in heard]
+    fix = dataclasses.replace(streets.solver(), ground=slope).solve("s", 1, heard, sites, given=True)
+    assert fix.best.place.up_m == pytest.approx(slope.source(fix.best.place.east_m, fix.best.place.north_m)[0], abs=2.0)
+
+
+def test_a_fix_says_when_height_decides():
+    """Below the sensors a height known to 30 m is metres of place; on the plain it is nothing."""
+    steep = dataclasses.replace(streets.solver(), source_up_m=20.0, source_sigma_m=30.0)
+    roofs = streets.network(VALLEY, position_sigma_m=0.1, up_sigma_m=0.1)
+    for sensors, expected in ((roofs, True), (streets.ring(8, 900.0, 4), False)):
+        heard = streets.bang(sensors, (220.0, 160.0), 1.0, noise_s=0.0003, seed=3)
+        sites = [sensors.site(d.sensor_id, streets.START_NS) for d in heard]
+        solver = steep if expected else streets.solver()
+        assert solver.solve("s", 1, heard, sites, given=True).height_decides is expected
