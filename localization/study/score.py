@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,77 +10,30 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from acoustic.instant import seconds_between
-from localization.ellipse import Ellipse
+from localization.study.clusters import Ground, Spot
+from localization.study.exposure import array_seconds
+from localization.study.figures import figures_of
+from localization.study.matches import Burst, Match, Matched, Place, Shot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from localization.study.scene import Scene
 
+__all__ = ["Burst", "Match", "Place", "Score", "Shot", "score"]
+
 WITHIN_M: Final = 50.0  # farther from the truth than this, a fix is false
 WITHIN_S: Final = 1.0  # the same in time, where the truth has one
-CHI_SQUARE: Final = 5.991  # 95 %, two degrees of freedom
+ASTRAY_S: Final = 3.0  # a fix a kilometre off puts its discharge this far off at most
+ECHOES_S: Final = 3.0  # what a street gives back comes within this time
+SOUNDS_S: Final = 6.0  # thunder, the longest of bangs, has rolled over a sensor
+SLOWEST_M_PER_S: Final = 320.0  # sound at -18 degC
+BURST_S: Final = 10.0  # rounds from one place that follow each other faster are one burst
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One mode of a shot as a run wrote it: metres in the scene's frame."""
-
-    east_m: float
-    north_m: float
-    ellipse: Ellipse
-    covariance: tuple[float, float, float]
-
-    def holds(self, east_m: float, north_m: float, sigma_m: float) -> bool:
-        """Whether the region, widened by the survey's sigma, holds a place."""
-        ee, en, nn = self.covariance
-        greatest = 0.5 * (ee + nn) + math.hypot(0.5 * (ee - nn), en)
-        quantile = self.ellipse.semi_major_m**2 / greatest
-        # The survey's error is Gaussian with a known sigma, the region's quantile is wider: bring both to one scale.
-        extra = sigma_m**2 * CHI_SQUARE / quantile
-        x, y = east_m - self.east_m, north_m - self.north_m
-        determinant = (ee + extra) * (nn + extra) - en**2
-        return ((nn + extra) * x * x - 2.0 * en * x * y + (ee + extra) * y * y) / determinant <= quantile
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """One row of shots.csv; ``places`` heaviest first, empty for an unfixed one; ``outcome`` that of its alert."""
-
-    shot_id: str
-    time_ns: int
-    sound: str
-    places: tuple[Place, ...]
-    incident_id: str
-    outcome: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A bang of the truth and the shot that is taken for it, or None."""
-
-    scene: str
-    truth_id: str
-    sound: str
-    shot: Shot | None
-    error_m: float
-    time_error_s: float
-    held: bool
-    cluster: tuple[str, float, float]
-    """Bangs of one cluster were fired from one surveyed place: they share its errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """The score of one scene, or of several together.
-
-    ``matches`` has a row for each bang of the truth, ``false`` the fixes that belong to none, ``exact`` says of each
-    scene whether it has as many fixes near its truth as bangs, and no other.
-    """
-
-    matches: tuple[Match, ...]
-    false: tuple[Shot, ...]
-    exact: tuple[bool, ...]
+class Score(Matched):
+    """The score of one scene, or of several together."""
 
     @classmethod
     def together(cls, scores: Iterable[Score]) -> Score:
@@ -91,46 +43,16 @@ class Score:
             tuple(match for part in parts for match in part.matches),
             tuple(shot for part in parts for shot in part.false),
             tuple(exact for part in parts for exact in part.exact),
+            tuple(cause for part in parts for cause in part.causes),
+            tuple(match for part in parts for match in part.astray),
+            tuple(burst for part in parts for burst in part.bursts),
+            tuple(outcome for part in parts for outcome in part.strange),
+            math.fsum(part.array_s for part in parts),
         )
 
     def figures(self) -> dict[str, object]:
-        """What the matches amount to; errors in metres over gunshots that were found."""
-        guns = [match for match in self.matches if match.sound == "gunshot"]
-        found = [match for match in guns if match.shot is not None]
-        errors = np.array([match.error_m for match in found])
-        times = np.array([m.time_error_s for m in found if not math.isnan(m.time_error_s)])
-        axes = [match.shot.places[0].ellipse.semi_major_m for match in found if match.shot is not None]
-        return {
-            "scenes": len(self.exact),
-            "exact_scenes": sum(self.exact),
-            "gunshots": len(guns),
-            "found": len(found),
-            "found_share": share(len(found), len(guns)),
-            "found_interval": interval(len(found), len(guns), len({match.cluster for match in guns})),
-            "false_fixes": len(self.false),
-            "false_fixes_unmarked": sum(len(shot.places) == 1 for shot in self.false),
-            "error_median_m": quantile(errors, 0.5),
-            "error_p90_m": quantile(errors, 0.9),
-            "error_max_m": quantile(errors, 1.0),
-            "time_error_median_s": quantile(np.abs(times), 0.5),
-            "held_share": share(sum(match.held for match in found), len(found)),
-            "held_interval": interval(
-                sum(match.held for match in found), len(found), len({match.cluster for match in found})
-            ),
-            "clusters": len({match.cluster for match in guns}),
-            "semi_major_median_m": quantile(np.array(axes), 0.5),
-            "outcomes": self.outcomes(),
-        }
-
-    def outcomes(self) -> dict[str, dict[str, int]]:
-        """By true class what became of the bangs: published, review, suppressed, not found; false fixes apart."""
-        result: dict[str, Counter[str]] = {}
-        for match in self.matches:
-            outcome = (match.shot.outcome or "stored") if match.shot is not None else "not found"
-            result.setdefault(match.sound, Counter())[outcome] += 1
-        for shot in self.false:
-            result.setdefault("(false fix)", Counter())[shot.outcome or "stored"] += 1
-        return {sound: dict(sorted(counts.items())) for sound, counts in sorted(result.items())}
+        """What the matches amount to, by name; docs/scoring.md says what each one is."""
+        return figures_of(self)
 
 
 def score(scene: Scene, shots: Sequence[Shot], within_m: float = WITHIN_M) -> Score:
@@ -144,71 +66,129 @@ def score(scene: Scene, shots: Sequence[Shot], within_m: float = WITHIN_M) -> Sc
         As the run wrote them.
     within_m : float
         How far a fix may lie from a bang to be taken for it, in any of its modes.
+
+    Raises
+    ------
+    SceneError
+        When a recording of the scene cannot be opened.
     """
-    places = scene.frame.local([bang.place for bang in scene.truth])
-    fixes = [shot for shot in shots if shot.places]
-    pairs = _pairs(scene, places, fixes, within_m)
-    matches = []
-    for k, bang in enumerate(scene.truth):
-        shot = fixes[pairs[k]] if k in pairs else None
-        east, north = float(places[k, 0]), float(places[k, 1])
-        matches.append(
-            Match(
-                scene=scene.name,
-                truth_id=bang.shot_id,
-                sound=bang.sound,
-                shot=shot,
-                error_m=_distance(shot.places[0], east, north) if shot else math.nan,
-                time_error_s=seconds_between(bang.time_ns, shot.time_ns) if shot and bang.time_ns else math.nan,
-                held=shot is not None and any(p.holds(east, north, bang.sigma_m) for p in shot.places),
-                cluster=("", round(east, 1), round(north, 1)),
-            )
+    return _Table(scene, [shot for shot in shots if shot.places], within_m).score(shots)
+
+
+class _Table:
+    """Bangs and fixes of a scene side by side."""
+
+    def __init__(self, scene: Scene, fixes: list[Shot], within_m: float) -> None:
+        self.scene, self.fixes, self.within_m = scene, fixes, within_m
+        self.places = scene.frame.local([bang.place for bang in scene.truth])
+        self.sensors = scene.frame.local([site.position for site in scene.network.sites])
+        ground = Ground.of(scene)
+        self.spots = [Spot.of(scene, ground, bang.place) for bang in scene.truth]
+        bangs, shots = range(len(self.places)), range(len(fixes))
+        self.off_m = np.array([[self._off_m(k, n) for n in shots] for k in bangs]).reshape(len(bangs), len(shots))
+        self.off_s = np.array([[self._off_s(k, n) for n in shots] for k in bangs]).reshape(len(bangs), len(shots))
+
+    def _off_m(self, k: int, n: int) -> float:
+        east, north, _ = self.places[k]
+        return min(math.hypot(place.east_m - east, place.north_m - north) for place in self.fixes[n].places)
+
+    def _off_s(self, k: int, n: int) -> float:
+        """By how much the fix is late; 0 where nobody knows when the bang was."""
+        time_ns = self.scene.truth[k].time_ns
+        return 0.0 if time_ns is None else seconds_between(time_ns, self.fixes[n].time_ns)
+
+    def score(self, shots: Sequence[Shot]) -> Score:
+        pairs = _pairs(self.off_m, self.off_s, self.within_m, WITHIN_S)
+        missed = [k for k in range(len(self.places)) if k not in pairs]
+        spare = [n for n in range(len(self.fixes)) if n not in pairs.values()]
+        doubles = {n: double for n in spare if (double := self._double(n, pairs)) is not None}
+        stray = [n for n in spare if n not in doubles]
+        lost = _pairs(self.off_m[np.ix_(missed, stray)], self.off_s[np.ix_(missed, stray)], math.inf, ASTRAY_S)
+        astray = {missed[k]: stray[n] for k, n in lost.items()}
+        return Score(
+            matches=tuple(self._match(k, pairs.get(k)) for k in range(len(self.places))),
+            false=tuple(self.fixes[n] for n in spare),
+            exact=(len(pairs) == len(self.places) and not spare,),
+            causes=tuple(self._cause(n, doubles, astray) for n in spare),
+            astray=tuple(self._match(k, n) for k, n in astray.items()),
+            bursts=tuple(self._bursts(pairs, doubles)),
+            strange=self._strange(shots, pairs),
+            array_s=array_seconds(self.scene),
         )
-    false = tuple(fix for n, fix in enumerate(fixes) if n not in pairs.values())
-    return Score(tuple(matches), false, (len(pairs) == len(scene.truth) and not false,))
+
+    def _match(self, k: int, n: int | None) -> Match:
+        bang, spot = self.scene.truth[k], self.spots[k]
+        if n is None:
+            return Match(self.scene.name, bang.shot_id, bang.sound, None, math.nan, math.nan, held=False, spot=spot)
+        east, north, _ = (float(x) for x in self.places[k])
+        shot = self.fixes[n]
+        offset = shot.places[0].east_m - east, shot.places[0].north_m - north
+        return Match(
+            scene=self.scene.name,
+            truth_id=bang.shot_id,
+            sound=bang.sound,
+            shot=shot,
+            error_m=math.hypot(*offset),
+            time_error_s=float(self.off_s[k, n]) if bang.time_ns is not None else math.nan,
+            held=any(p.holds(east, north, bang.sigma_m) for p in shot.places),
+            spot=spot,
+            offset_m=offset,
+            sigma_m=bang.sigma_m,
+        )
+
+    # what the false ones are
+
+    def _double(self, n: int, pairs: dict[int, int]) -> int | None:
+        """The bang that was found already, and at whose spot this fix is one too many: most often its echo."""
+        near = [k for k in pairs if self.off_m[k, n] <= self.within_m and abs(self.off_s[k, n]) <= ECHOES_S]
+        return min(near, key=lambda k: abs(float(self.off_s[k, n])), default=None)
+
+    def _cause(self, n: int, doubles: dict[int, int], astray: dict[int, int]) -> str:
+        if n in doubles:
+            return f"{self.scene.truth[doubles[n]].sound}, counted twice"
+        for k, lost in astray.items():
+            if lost == n:
+                return f"{self.scene.truth[k].sound}, misplaced"
+        timed = [k for k, bang in enumerate(self.scene.truth) if bang.time_ns is not None]
+        near = [k for k in timed if -SOUNDS_S <= self.off_s[k, n] <= SOUNDS_S + self._travel_s(k)]
+        if near:
+            return f"during {self.scene.truth[min(near, key=lambda k: abs(float(self.off_s[k, n])))].sound}"
+        return "nothing there" if len(timed) == len(self.scene.truth) else "unknown"
+
+    def _travel_s(self, k: int) -> float:
+        """How long a bang is under way to the farthest sensor."""
+        away_m = np.hypot(*(self.sensors[:, :2] - self.places[k, :2]).T)
+        return float(np.max(away_m, initial=0.0)) / SLOWEST_M_PER_S
+
+    def _bursts(self, pairs: dict[int, int], doubles: dict[int, int]) -> Iterable[Burst]:
+        last: dict[Spot, int] = {}
+        bursts: dict[int, list[int]] = {}
+        head: dict[int, int] = {}
+        order = sorted(range(len(self.places)), key=lambda k: (self.scene.truth[k].time_ns or 0, k))
+        for k in (k for k in order if self.scene.truth[k].sound == "gunshot"):
+            before = last.get(self.spots[k])
+            head[k] = head[before] if before is not None and self._follows(before, k) else k
+            bursts.setdefault(head[k], []).append(k)
+            last[self.spots[k]] = k
+        for first, rounds in bursts.items():
+            twice = sum(head.get(k) == first for k in doubles.values())
+            yield Burst(self.scene.name, len(rounds), sum(k in pairs for k in rounds) + twice)
+
+    def _follows(self, k: int, n: int) -> bool:
+        earlier, later = self.scene.truth[k].time_ns, self.scene.truth[n].time_ns
+        return earlier is None or later is None or seconds_between(earlier, later) <= BURST_S
+
+    def _strange(self, shots: Sequence[Shot], pairs: dict[int, int]) -> tuple[str, ...]:
+        true = {self.fixes[n].incident_id for k, n in pairs.items() if self.scene.truth[k].sound == "gunshot"}
+        outcomes = {shot.incident_id: shot.outcome for shot in shots if shot.incident_id not in true}
+        return tuple(outcome or "stored" for outcome in outcomes.values())
 
 
-def _pairs(scene: Scene, places: NDArray[np.float64], fixes: Sequence[Shot], within_m: float) -> dict[int, int]:
-    """Which fix goes with which bang: the assignment with the least sum of distances, m and ms alike."""
+def _pairs(off_m: NDArray[np.float64], off_s: NDArray[np.float64], within_m: float, within_s: float) -> dict[int, int]:
+    """Which fix goes with which bang: the most pairs there can be, with the least sum of distances, m and ms alike."""
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (a third of a second that only a score pays)
 
-    if not len(places) or not fixes:
-        return {}
     hopeless = 1e9
-    cost = np.full((len(places), len(fixes)), hopeless)
-    for k, bang in enumerate(scene.truth):
-        for n, fix in enumerate(fixes):
-            distance = min(_distance(place, places[k, 0], places[k, 1]) for place in fix.places)
-            late_s = abs(seconds_between(bang.time_ns, fix.time_ns)) if bang.time_ns is not None else 0.0
-            if distance <= within_m and late_s <= WITHIN_S:
-                cost[k, n] = distance + 1e3 * late_s
+    cost = np.where((off_m <= within_m) & (np.abs(off_s) <= within_s), off_m + 1e3 * np.abs(off_s), hopeless)
     rows, columns = linear_sum_assignment(cost)
     return {int(k): int(n) for k, n in zip(rows, columns, strict=True) if cost[k, n] < hopeless}
-
-
-def _distance(place: Place, east_m: float, north_m: float) -> float:
-    return math.hypot(place.east_m - east_m, place.north_m - north_m)
-
-
-def share(part: int, whole: int) -> float | None:
-    """Part of the whole; None of nothing."""
-    return part / whole if whole else None
-
-
-def quantile(values: NDArray[np.float64], q: float) -> float | None:
-    """Quantile of the values; None of none."""
-    return float(np.quantile(values, q)) if len(values) else None
-
-
-def interval(part: int, whole: int, clusters: int) -> tuple[float, float] | None:
-    """95 % interval of a share (Wilson 1927), as if each cluster were one observation.
-
-    Shots from one place share their paths and the error of its survey; taking them as wholly dependent is cautious,
-    and is defined for one cluster too.
-    """
-    if not whole:
-        return None
-    z, n, p = 1.959964, max(1, clusters), part / whole
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
