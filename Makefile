@@ -50,6 +50,7 @@ bench: $(VENV)/.dev
 
 endurance: $(VENV)/.dev
 	$(BIN)/python -m pytest -m endurance -n 2 --dist loadgroup
+	$(BIN)/python -m benchmarks.endurance.bed --write
 
 system:
 	DEBIAN_FRONTEND=noninteractive apt-get update -qq

@@ -17,8 +17,15 @@ ALL = (
     "accuracy.bursts",
     "accuracy.bearing",
     "accuracy.classifier",
+    "accuracy.bound",
+    "accuracy.region",
+    "accuracy.air",
+    "accuracy.subsets",
+    "accuracy.association",
+    "accuracy.suite",
     "speed.front_end",
     "speed.solve",
+    "speed.association",
     "speed.replay",
 )
 RESULTS = Path(__file__).parent / "results"
