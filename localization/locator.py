@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from acoustic.detection import Detection
-from acoustic.instant import SECOND, seconds_between
+from acoustic.instant import SECOND, after, seconds_between
 from localization.association import Association
 from localization.attendance import Attendance
 from localization.fix import Fix, Unfixed
-from localization.kernels import DISCHARGE
+from localization.habits import Habits
 from localization.modes import LIGHTEST, apart, weighed, with_modes_of
 from localization.revision import late_by, weighed_by
-from localization.search import BURST_S, CLOSEST_ROUNDS_S, LEAST_ODDS, Candidate, Pattern, Search
+from localization.search import BURST_S, ECHO_FADE_S, Event, Found, Pattern, Recent, Search
 from localization.solver import Solver
 from localization.standing import NEVER_NS, Standing
 from localization.street import Street
-from localization.window import RATE_WINDOW_S, Window, expect_echoes, lay_out
+from localization.window import Inbox, Window, lay_out
 from sensors.health import Heartbeat
 from sensors.site import Network
 
@@ -35,37 +34,27 @@ if TYPE_CHECKING:
     from sensors.site import Site
 
 STEP_NS: Final = SECOND // 4  # the grid of event time on which picks are decided
+DISCHARGE: Final = 6  # of the parameters
+CROWDED: Final = 400  # picks of a window, from which on
+AHEAD_S: Final = 0.75  # bangs heard first so much later than those to be decided are left for the steps to come
+ECHOED_S: Final = 4.0  # of travel: farther off, echoes are no more to be told from chance
 ECHOES_S: Final = 1.5  # how long after a bang its echoes are taken for nothing else
 TELLING_LLR: Final = 3.0  # a pick this telling is not passed over in silence, even when it stays alone
 LATENESS_S: Final = 30.0  # how long a fix can still be revised by what comes late
 AUDIBLE_S: Final = 2.0  # of travel: a listening sensor nearer than this and silent is worth telling
 LATE_GATE_S: Final = 0.02  # how well a late detection must fit the fix that it joins
 WIDEST_UNCHECKED_M: Final = 300.0  # any three picks fit some place, and none is left to check it
-FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """A bang that was fixed: what a later pick needs in order to join it."""
+    """A bang that was fixed: what a later pick needs in order to join it; ``discharge_ns`` is the search's."""
 
     shot: Fix | Unfixed
     detections: tuple[Detection, ...]
     sites: tuple[Site, ...]
     silent: tuple[str, ...]
-    zero_ns: int
-    pattern: Pattern
-    arrivals: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Explanation:
-    """Picks taken as one bang, other places for mostly the same picks, and how the place sounds.
-
-    A further round shares the pattern of the round before it.
-    """
-
-    candidate: Candidate
-    rivals: tuple[Candidate, ...]
+    discharge_ns: int
     pattern: Pattern
 
 
@@ -102,13 +91,15 @@ class Locator:
         self.counts: Counter[str] = Counter()
         """What was not used, and why: `late` (of which `revised` a fix), `unknown-sensor`, `untried-triples`, `echo`,
         `unexplained`, `lonely` (like a gunshot, to one sensor alone)."""
-        self._picks: dict[str, list[Detection]] = defaultdict(list)
-        self._recent_picks: dict[str, list[int]] = defaultdict(list)
+        self._inbox = Inbox()
         self._attendance = Attendance()
         self._placed: list[_Placed] = []
+        self._heard: defaultdict[str, list[int]] = defaultdict(list)
         self._lonely: list[Detection] = []
         self._decided_ns: int | None = None
+        self._zero_ns: int | None = None
         self._standing = Standing(network, self.solver, None)
+        self._habits = Habits(self.solver.street, self._search.area_m2)
 
     # messages
 
@@ -126,9 +117,7 @@ class Locator:
         if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._standing.horizon_ns:
             self.counts["late"] += 1
             return self._revise(message)
-        picks = self._picks[message.sensor_id]
-        bisect.insort(picks, message, key=lambda d: (d.pick.onset_ns, d.pulse_id))
-        bisect.insort(self._recent_picks[message.sensor_id], message.pick.onset_ns)
+        self._inbox.receive(message)
         return ()
 
     def tick(self, watermark_ns: int) -> tuple[Fix | Unfixed, ...]:
@@ -152,7 +141,7 @@ class Locator:
 
     def finish(self) -> tuple[Fix | Unfixed, ...]:
         """Decide everything that was received: there will be no more."""
-        last_ns = max((d.pick.onset_ns for picks in self._picks.values() for d in picks), default=None)
+        last_ns = self._inbox.last_ns()
         if last_ns is None:
             last_ns = max((d.pick.onset_ns for d in self._lonely), default=None)
         return () if last_ns is None else self.tick(last_ns + 3 * self._standing.horizon_ns + 2 * STEP_NS)
@@ -165,28 +154,18 @@ class Locator:
         Picks of sensors that are not in it are counted and forgotten; what was placed is reckoned anew.
         """
         former, self._standing = self._standing, Standing(network, self.solver, self._decided_ns)
-        for sensor_id in [name for name in self._picks if name not in self._standing.index]:
-            self.counts["unknown-sensor"] += len(self._picks.pop(sensor_id))
+        gone = self._inbox.renumber(self._standing.index)
+        if gone:
+            self.counts["unknown-sensor"] += gone
+        self._habits.area_m2 = self._search.area_m2
         rows = self._standing.rows_in(former)
         patterns: dict[int, Pattern] = {}  # rounds that shared a pattern go on sharing it
         carried = []
         for placed in self._placed:
             old = placed.pattern
             pattern = patterns.setdefault(id(old), former.search.carried(old, rows, self._search))
-            carried.append(replace(placed, pattern=pattern, arrivals=self._arrivals_at(rows, placed, pattern)))
+            carried.append(replace(placed, pattern=pattern))
         self._placed = carried
-
-    def _arrivals_at(self, rows: NDArray[np.int64], placed: _Placed, pattern: Pattern) -> NDArray[np.float64]:
-        """When a placed bang was heard by the sensors of now, (S,) s: as it was, or for new ones as it must have been.
-
-        Minus infinity where that is not known, so that nothing counts as its echo there.
-        """
-        arrivals = np.full(len(rows), -np.inf)
-        if isinstance(placed.shot, Fix):
-            travel = self._search.arrivals(pattern.p) - pattern.p[DISCHARGE]
-            arrivals = travel + seconds_between(placed.zero_ns, placed.shot.time_ns)
-        arrivals[rows >= 0] = placed.arrivals[rows[rows >= 0]]
-        return arrivals
 
     @property
     def _search(self) -> Search:
@@ -199,7 +178,8 @@ class Locator:
     # deciding
 
     def _first_ns(self) -> int:
-        return min((picks[0].pick.onset_ns for picks in self._picks.values() if picks), default=NEVER_NS)
+        first_ns = self._inbox.first_ns()
+        return NEVER_NS if first_ns is None else first_ns
 
     def _due_ns(self) -> int:
         """When the first pick ripens, or the first lonely one is to be reported."""
@@ -211,144 +191,134 @@ class Locator:
         ripe_ns = now_ns - self._standing.horizon_ns
         if self._first_ns() >= ripe_ns:
             return list(self._report_lonely(ripe_ns - self._standing.horizon_ns))
+        self._inbox.take(now_ns, self._standing.index)
         window = self._window(now_ns)
+        recent = self._recent(window)
         ripe_s = seconds_between(window.zero_ns, ripe_ns)
+        until_s = ripe_s + AHEAD_S if len(window.times) > CROWDED else math.inf
+        found = self._search.explain(window, self._habits, [known for known, _ in recent], until_s)
+        if found.untried:
+            self.counts["untried-triples"] += found.untried
+        claimed = np.zeros(len(window.times), dtype=np.bool_)
         shots: list[Fix | Unfixed] = []
-        claimed: set[str] = set()
-        for explanation in self._explanations(window):
-            picks = explanation.candidate.picks
-            if np.min(window.times[picks]) < ripe_s:
-                shots.append(self._place(window, explanation))
-                claimed.update(window.detections[k].pulse_id for k in picks)
-        shots += self._forget(ripe_ns, claimed)
-        self._placed = [p for p in self._placed if p.zero_ns > now_ns - round(LATENESS_S * SECOND)]
+        settled = np.zeros(found.count, dtype=np.bool_)
+        before: dict[int, Fix | Unfixed] = {}  # the first round of each pattern
+        for placed in self._placed:
+            before.setdefault(id(placed.pattern), placed.shot)
+        for number, event in self._events(window, found, [placed for _, placed in recent]):
+            if np.min(window.times[event.picks]) < ripe_s:
+                shots.append(self._place(window, event, before.get(id(event.pattern))))
+                before.setdefault(id(event.pattern), shots[-1])
+                claimed[event.picks] = settled[number] = True
+        self._learn(window, found, settled, ripe_s, now_ns)
+        shots += self._forget(ripe_ns, window.times < ripe_s, claimed)
+        oldest_ns = now_ns - round(LATENESS_S * SECOND)
+        self._placed = [p for p in self._placed if p.discharge_ns > oldest_ns]
         return sorted(shots, key=lambda shot: (shot.time_ns, shot.shot_id))
 
     def _window(self, now_ns: int) -> Window:
         zero_ns = self._first_ns()
         sites = self._standing.sites
-        by_sensor, rates = [], []
-        for site in sites:
-            picks = self._picks.get(site.sensor_id, [])
-            by_sensor.append([d for d in picks if d.pick.onset_ns < now_ns])
-            onsets = self._recent_picks[site.sensor_id]
-            del onsets[: bisect.bisect_left(onsets, now_ns - round(RATE_WINDOW_S * SECOND))]
-            heard = bisect.bisect_left(onsets, now_ns)
-            rates.append((heard + 10.0 * FIRST_RATE_PER_S) / (RATE_WINDOW_S + 10.0))
-        listening = self._attendance.listening(sites, zero_ns)
         return lay_out(
-            by_sensor, rates, zero_ns, self.solver.street, listening, self._attendance.floors(sites, zero_ns)
+            self._inbox.rows,
+            self._inbox.rates(now_ns, self._standing.index),
+            zero_ns,
+            self.solver.street.p_indirect,
+            (self._habits.echoes_per_s(ECHO_FADE_S), ECHO_FADE_S),
+            self._attendance.listening(sites, zero_ns),
+            self._attendance.floors(sites, zero_ns),
         )
 
-    def _explanations(self, window: Window) -> Iterator[_Explanation]:
-        """Bangs of the window: further rounds of places that have just fired, then new places, best first."""
-        for placed in self._placed:
-            expect_echoes(window, placed.arrivals + seconds_between(window.zero_ns, placed.zero_ns))
-        for placed in list(self._placed):
-            yield from self._fellows(window, placed.pattern, placed.zero_ns)
-        found: list[Candidate] | None = None
-        while True:
-            if found is None:
-                seeds = np.flatnonzero(window.free)
-                found, untried = self._search.candidates(window, seeds)
-                self.counts["untried-triples"] += untried
-            if not found:
-                return
-            best, *others = self._search.rated(window, found)
-            picks = set(best.picks.tolist())
-            rivals = tuple(c for c in others if 2 * len(picks & set(c.picks.tolist())) >= len(picks))
-            pattern = self._search.pattern(window, best)
-            self._claim(window, best)
-            yield _Explanation(best, rivals, pattern)
-            yield from self._fellows(window, pattern, window.zero_ns)
-            found = self._remaining(window, found)
+    def _recent(self, window: Window) -> list[tuple[Recent, _Placed]]:
+        """The bangs whose further rounds or echoes may be in the window."""
+        since_ns = window.zero_ns - self._standing.horizon_ns - round(BURST_S * SECOND)
+        recent: list[tuple[Recent, _Placed]] = []
+        seen: set[int] = set()
+        for placed in reversed(self._placed):
+            if placed.discharge_ns > since_ns:
+                discharge = seconds_between(window.zero_ns, placed.discharge_ns)
+                last = id(placed.pattern) not in seen
+                seen.add(id(placed.pattern))
+                if placed.pattern.home >= 0:
+                    recent.append((Recent(placed.pattern, discharge, last), placed))
+        return recent[::-1]
 
-    def _fellows(self, window: Window, pattern: Pattern, zero_ns: int) -> Iterator[_Explanation]:
-        """Further rounds of a place, in this window."""
-        shift = seconds_between(window.zero_ns, zero_ns)
-        middle = float(pattern.p[DISCHARGE]) + shift
-        for discharge, score in self._search.rounds(window, pattern, middle - BURST_S, middle + BURST_S):
-            if abs(discharge - middle) < CLOSEST_ROUNDS_S:
-                continue
-            fellow = self._search.repeat(window, pattern, discharge, score)
-            if len(fellow.picks) >= 3 and np.all(window.free[fellow.picks]):
-                self._claim(window, fellow)
-                yield _Explanation(fellow, (), pattern)
+    def _events(self, window: Window, found: Found, recent: Sequence[_Placed]) -> Iterator[tuple[int, Event]]:
+        """What was found, with its number; rounds of one burst share the pattern of the one that was found first."""
+        order = np.argsort(found.assigned, kind="stable")
+        bounds = np.searchsorted(found.assigned[order], np.arange(found.count + 1))
+        lost: defaultdict[int, list[int]] = defaultdict(list)
+        for k, number in enumerate(found.rivals):
+            lost[int(number)].append(k)
+        patterns: dict[int, Pattern] = {}
+        for number in range(found.count):
+            picks = order[bounds[number] : bounds[number + 1]]
+            key, p, home = int(found.patterns[number]), found.events[number], int(found.homes[number])
+            if key < 0:
+                pattern = recent[-1 - key].pattern
+            else:
+                if key == number:
+                    patterns[key] = self._search.pattern(window, p, picks, home)
+                pattern = patterns[key]
+            rivals = tuple(
+                (np.sort(found.rival_crews[k][found.rival_crews[k] >= 0]), float(found.rival_scores[k]))
+                for k in lost[number]
+            )
+            yield number, Event(picks, p, float(found.scores[number]), pattern, rivals)
 
-    def _claim(self, window: Window, candidate: Candidate) -> None:
-        """Take a bang's picks, what stands too close behind them, and expect its echoes from then on."""
-        window.free[candidate.picks] = False
-        expect_echoes(window, self._arrivals(window, candidate))
-
-    def _arrivals(self, window: Window, candidate: Candidate) -> NDArray[np.float64]:
-        """When each sensor heard the bang, or should have, (S,) s."""
-        arrivals = self._search.arrivals(candidate.p)
-        arrivals[window.owner[candidate.picks]] = window.times[candidate.picks]
-        return arrivals
-
-    def _remaining(self, window: Window, found: list[Candidate]) -> list[Candidate]:
-        """The candidates that none of the claimed picks touches; those that lose picks are explained anew."""
-        result = []
-        for candidate in found:
-            if np.all(window.free[candidate.picks]):
-                result.append(candidate)
-                continue
-            free = candidate.picks[window.free[candidate.picks]]
-            if len(free) < 3:
-                continue
-            first = int(window.owner[free[np.argmin(window.times[free])]])
-            again = self._search.refined(window, candidate.p, first)
-            if again is not None and again.score > LEAST_ODDS:
-                result.append(again)
-        return sorted(result, key=lambda c: -c.score)
+    def _learn(self, window: Window, found: Found, settled: NDArray[np.bool_], ripe_s: float, now_ns: int) -> None:
+        """What is decided teaches: how often bangs come, how far they carry, through what air, and what echoes."""
+        self._zero_ns = now_ns if self._zero_ns is None else self._zero_ns
+        self._habits.fade(seconds_between(self._zero_ns, now_ns))
+        self._search.learn(window, self._habits, found, settled)
+        ripe = window.times < ripe_s
+        self._habits.heard(window.delays[ripe], window.rates[ripe])
 
     # results
 
-    def _place(self, window: Window, explanation: _Explanation) -> Fix | Unfixed:
-        """Fix an explanation, and remember it for what comes after."""
-        candidate = explanation.candidate
-        detections = tuple(window.detections[k] for k in candidate.picks)
-        arrivals = self._arrivals(window, candidate)
+    def _place(self, window: Window, event: Event, before: Fix | Unfixed | None) -> Fix | Unfixed:
+        """Fix an explanation, and remember it for what comes after; ``before`` was the first round of its place."""
+        detections = tuple(self._inbox.detections[k] for k in event.picks)
         heard = {d.sensor_id for d in detections}
-        silent = tuple(
-            site.sensor_id
-            for k, site in enumerate(self._standing.sites)
-            if window.listening[k] and site.sensor_id not in heard and arrivals[k] - candidate.p[DISCHARGE] < AUDIBLE_S
-        )
-        association = Association(detections, silent, candidate.score)
-        before = next((p.shot for p in self._placed if p.pattern is explanation.pattern), None)
+        discharge_ns = after(window.zero_ns, float(event.p[DISCHARGE]))
+        rows = self._search.audience(event.pattern.home)
+        travel_s = self._search.travel(event.p, rows)
+        silent = []
+        for row, late_s in sorted(zip(rows.tolist(), travel_s.tolist(), strict=True)):
+            name = self._standing.names[row]
+            if window.listening[row] and late_s < AUDIBLE_S and name not in heard:
+                silent.append(name)
+            if late_s < ECHOED_S or name in heard:
+                onsets = self._heard[name]
+                onsets.append(after(discharge_ns, late_s))
+                if onsets[0] < discharge_ns - round(LATENESS_S * SECOND):
+                    del onsets[: len(onsets) // 2 + 1]
+        association = Association(detections, tuple(silent), event.score)
         shot = self._solve(association.shot_id, association, further=before is not None)
         if isinstance(shot, Fix):
-            shot = self._with_rivals(window, shot, explanation)
+            shot = self._with_rivals(shot, event)
             if isinstance(before, Fix):
                 shot = with_modes_of(shot, before)
             if shot.n_sensors <= 3 and shot.best.ellipse.semi_major_m > WIDEST_UNCHECKED_M:
                 shot = self.solver.unfixed(shot.shot_id, 1, "degenerate-geometry", association.detections)
+        sites = self._standing.sites_of(association.detections)
         self._placed.append(
-            _Placed(
-                shot,
-                association.detections,
-                self._standing.sites_of(association.detections),
-                silent,
-                window.zero_ns,
-                explanation.pattern,
-                arrivals,
-            )
+            _Placed(shot, association.detections, sites, association.silent, discharge_ns, event.pattern)
         )
         return shot
 
-    def _with_rivals(self, window: Window, fix: Fix, explanation: _Explanation) -> Fix:
+    def _with_rivals(self, fix: Fix, event: Event) -> Fix:
         """The fix with the modes that another choice of picks would give, weighed by the odds of the choices.
 
         Further rounds of a burst choose between candidates, but do not count again here: all rounds from one place
         share the errors of its paths.
         """
         modes = list(fix.modes)
-        for rival in explanation.rivals:
-            odds = math.exp(max(-50.0, min(0.0, rival.score - explanation.candidate.score)))
+        for picks, score in event.rivals:
+            odds = math.exp(max(-50.0, min(0.0, score - event.score)))
             if odds < LIGHTEST:
                 continue
-            other = self._solve(fix.shot_id, Association(tuple(window.detections[k] for k in rival.picks)))
+            other = self._solve(fix.shot_id, Association(tuple(self._inbox.detections[k] for k in picks)))
             if isinstance(other, Fix):
                 modes += [
                     replace(m, weight=m.weight * odds) for m in other.modes if all(apart(m, mode) for mode in modes)
@@ -366,22 +336,17 @@ class Locator:
             shot_id, 1, detections, self._standing.sites_of(detections), association.silent, chosen=further
         )
 
-    def _forget(self, ripe_ns: int, claimed: set[str]) -> list[Unfixed]:
+    def _forget(self, ripe_ns: int, ripe: NDArray[np.bool_], claimed: NDArray[np.bool_]) -> list[Unfixed]:
         """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""
-        for picks in self._picks.values():
-            kept = []
-            for detection in picks:
-                if detection.pulse_id in claimed:
-                    continue
-                if detection.pick.onset_ns >= ripe_ns:
-                    kept.append(detection)
-                elif self._is_echo(detection):
-                    self.counts["echo"] += 1
-                elif detection.llr >= TELLING_LLR:
-                    self._lonely.append(detection)
-                else:
-                    self.counts["unexplained"] += 1
-            picks[:] = kept
+        for k in np.flatnonzero(ripe & ~claimed):
+            detection = self._inbox.detections[k]
+            if self._is_echo(detection):
+                self.counts["echo"] += 1
+            elif detection.llr >= TELLING_LLR:
+                self._lonely.append(detection)
+            else:
+                self.counts["unexplained"] += 1
+        self._inbox.keep(~ripe & ~claimed)
         return self._report_lonely(ripe_ns - self._standing.horizon_ns)
 
     def _report_lonely(self, before_ns: int) -> list[Unfixed]:
@@ -406,14 +371,11 @@ class Locator:
 
     def _is_echo(self, detection: Detection) -> bool:
         """Whether a bang that was fixed reached this sensor shortly before."""
-        index = self._standing.index.get(detection.sensor_id)
-        if index is None:
-            return False
-        for placed in self._placed:
-            delay = seconds_between(placed.zero_ns, detection.pick.onset_ns) - placed.arrivals[index]
-            if -0.01 < delay < ECHOES_S:
-                return True
-        return False
+        onset_ns = detection.pick.onset_ns
+        return any(
+            -SECOND // 100 < onset_ns - heard_ns < ECHOES_S * SECOND
+            for heard_ns in self._heard.get(detection.sensor_id, ())
+        )
 
     def _revise(self, late: Detection) -> tuple[Fix | Unfixed, ...]:
         """A fix that a late detection belongs to, solved again with it."""
@@ -431,7 +393,8 @@ class Locator:
     def _joins(self, late: Detection, placed: _Placed, index: int) -> bool:
         """Whether a late detection came when a bang must have reached its sensor, from any place that is left."""
         shot, site = placed.shot, self._standing.sites[index]
-        delays = [seconds_between(placed.zero_ns, late.pick.onset_ns) - placed.arrivals[index]]
+        (travel_s,) = self._search.travel(placed.pattern.p, np.array([index]))
+        delays = [seconds_between(placed.discharge_ns, late.pick.onset_ns) - float(travel_s)]
         if isinstance(shot, Fix):
             delays += [late_by(mode, shot, late, site, self.solver.frame) for mode in shot.modes]
         return bool(min(abs(delay) for delay in delays) <= LATE_GATE_S)

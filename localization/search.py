@@ -8,50 +8,99 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from localization.kernels import DISCHARGE, NONE, candidates, refine, repeats, support, travel_time
-from localization.loudness import audible_share, loudness_odds
+from localization import association_kernels as kernels
+from localization import loudness
+from localization.habits import SURE_ODDS, Habits
+from localization.window import FIRST_RATE_PER_S, FIRST_RATE_S, ROW, Window, lay_out
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from localization.solver import Solver
-    from localization.window import Window
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
 
 NEIGHBOURS: Final = 8  # others that a sensor is paired with for triples
 AUDIENCE: Final = 64  # sensors asked about a bang: the nearest to the one that heard it first
-SURVIVORS: Final = 8  # candidates kept for each first pick
-REFINED: Final = 60  # candidates refined in a window
-TRIPLES: Final = 200_000  # tried in a window before it counts as overloaded
-LEAST_ODDS: Final = 2.0  # log odds from which picks are believed to be one bang
+LATE_SIGMAS: Final = 2.5  # beyond, an arrival is likelier late than direct
+LESSON: Final = 1_500  # pulses from which habits are learnt where nobody brings them
+TRIPLES: Final = 2_000_000  # tried in a window before it counts as overloaded
+LEAST_TRIPLES: Final = 1_000  # that each pick may try even then
+LEAST_ODDS: Final = 0.0  # log odds from which picks are believed to be one bang
+SHARP_PATH_S: Final = 0.0005  # what paths add where nothing stands in the way
 REPEAT_SIGMA_S: Final = 0.003  # the same path twice: noise of two picks, and the shooter's step
 SAME_LEVEL_DB: Final = (0.0, 3.0)  # a further round: mean and sigma of its level beside the first one's
 OTHER_LEVEL_DB: Final = (-8.0, 8.0)  # an echo, or chance
 BURST_S: Final = 6.0  # how long before and after a round its fellows are looked for
-CLOSEST_ROUNDS_S: Final = 0.045  # 1,300 rounds a minute
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """Picks that may be one bang.
-
-    ``picks`` are indices into the window, one a sensor, ordered by sensor; ``p`` the parameters of the bang; ``score``
-    its log odds; ``burst`` the same together with its further rounds in the window.
-    """
-
-    p: NDArray[np.float64]
-    picks: NDArray[np.int64]
-    score: float
-    burst: float = 0.0
+CLOSEST_S: Final = 0.04  # 1,500 rounds a minute
+ECHO_FADE_S: Final = 0.3  # over which echoes thin out
+LEVELS: Final = np.array(
+    [
+        loudness.LEVEL_AT_1_M_DB,
+        loudness.DECAY_DB,
+        loudness.SCATTER_DB,
+        loudness.SOURCE_DB,
+        *loudness.CHANCE_DB,
+        loudness.SHORTEST_M,
+        loudness.AUDIBLE_DB,
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
-    """How a place sounded: which sensors heard it, when after the discharge (s), and how loud (dB, or NaN)."""
+    """How a place sounded: which sensors heard it, when after the discharge (s), and how loud (dB, or NaN).
+
+    ``p`` are the parameters of the bang; ``home`` is the sensor about whose neighbourhood it was.
+    """
 
     sensors: NDArray[np.int64]
     offsets: NDArray[np.float64]
     levels: NDArray[np.float64]
     p: NDArray[np.float64]
+    home: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recent:
+    """A round that was fired already: its pattern, its discharge (s, in the window), whether the pattern's last."""
+
+    pattern: Pattern
+    discharge: float
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Event:
+    """Picks taken as one bang: indices into the window, ordered by sensor; parameters; log odds; pattern.
+
+    ``rivals`` are other places for mostly the same picks, with theirs.
+    """
+
+    picks: NDArray[np.int64]
+    p: NDArray[np.float64]
+    score: float
+    pattern: Pattern
+    rivals: tuple[tuple[NDArray[np.int64], float], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Found:
+    """What the kernel found in a window, as its arrays."""
+
+    count: int
+    untried: int
+    assigned: NDArray[np.int64]
+    events: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    homes: NDArray[np.int64]
+    patterns: NDArray[np.int64]
+    rivals: NDArray[np.int64]
+    rival_crews: NDArray[np.int64]
+    rival_scores: NDArray[np.float64]
 
 
 class Search:
@@ -71,75 +120,81 @@ class Search:
         self.street = solver.street
         self.middle = sensors.mean(axis=0) if len(sensors) else np.zeros(3)
         self.sensors = np.ascontiguousarray(sensors - self.middle)
-        self.sigmas = np.hypot(known_s, self.street.path_sigma_s)
+        self.known = np.ascontiguousarray(known_s, dtype=np.float64)
         self.prior, self.prior_sigma = solver.prior()
         self.prior[2] -= self.middle[2]
-        order = _by_distance(self.sensors, AUDIENCE)
-        self.around = np.ascontiguousarray(order)
-        self.near = np.ascontiguousarray(order[:, 1 : NEIGHBOURS + 1])
+        self.around = kernels.neighbours(self.sensors, AUDIENCE, self.street.farthest_m)
+        self.near = np.ascontiguousarray(self.around[:, 1 : NEIGHBOURS + 1])
         self.late = self.street.late()
-        self.hearing = np.array([self.street.near_share, self.street.half_range_m])
+        box = np.ptp(self.sensors[:, :2], axis=0) if len(sensors) else np.zeros(2)
+        self.area_m2 = max(float(np.prod(box)), 2.5e5)
         self.log_rate = math.log(self.street.bangs_per_s_m2)
-        self.log_repeat = math.log(self.street.repeats_per_s * REPEAT_SIGMA_S * math.sqrt(2.0 * math.pi))
 
-    def candidates(self, window: Window, seeds: NDArray[np.int64]) -> tuple[list[Candidate], int]:
-        """Explanations whose first pick is one of ``seeds``, best first; and how many triples were left untried."""
-        seeds = seeds[np.argsort(-window.gains[seeds], kind="stable")]  # where the budget runs out, it ran on the best
-        found = np.empty((len(seeds), SURVIVORS, 4))
-        counts, untried = candidates(
-            seeds, self.near, self.around, self.sensors, window.listening, window.first, window.owner, window.times,
-            window.free, window.gains, window.outlier, self.sigmas, self.prior, self.prior_sigma[[3, 4]], self.late,
-            self.hearing, self.street.farthest_m, found, TRIPLES,
-        )  # fmt: skip
-        rough = [(found[m, k], window.owner[seeds[m]]) for m in range(len(seeds)) for k in range(counts[m])]
-        rough.sort(key=lambda pair: -pair[0][3])
-        refined = []
-        for row, owner in rough[:REFINED]:
-            p = self.prior.copy()
-            p[0], p[1], p[DISCHARGE] = row[:3]
-            candidate = self.refined(window, p, int(owner))
-            if candidate is not None and candidate.score > LEAST_ODDS:
-                refined.append(candidate)
-        return _distinct(refined), int(untried)
+    def rules(self, habits: Habits) -> NDArray[np.float64]:
+        """The numbers that steer the kernels."""
+        rules = np.zeros(kernels.RULES)
+        rules[kernels.LOG_RATE] = habits.log_rate()
+        rules[kernels.LOG_REPEAT] = math.log(self.street.repeats_per_s * REPEAT_SIGMA_S * math.sqrt(2.0 * math.pi))
+        rules[kernels.LEAST_ODDS], rules[kernels.FARTHEST_M] = LEAST_ODDS, self.street.farthest_m
+        rules[kernels.WIDE_S], rules[kernels.SHARP_S] = self.street.path_sigma_s, SHARP_PATH_S
+        rules[kernels.REPEAT_S], rules[kernels.BURST_S] = REPEAT_SIGMA_S, BURST_S
+        rules[kernels.CLOSEST_S], rules[kernels.FADE_S] = CLOSEST_S, ECHO_FADE_S
+        rules[kernels.ECHOES_PER_S] = habits.echoes_per_s(ECHO_FADE_S)
+        rules[[kernels.SAME_DB, kernels.SAME_SIGMA_DB]] = SAME_LEVEL_DB
+        rules[[kernels.OTHER_DB, kernels.OTHER_SIGMA_DB]] = OTHER_LEVEL_DB
+        rules[kernels.THREE_PRICE] = max(rules[kernels.LOG_RATE] - self.log_rate, 0.0)
+        return rules
 
-    def refined(self, window: Window, p: NDArray[np.float64], heard_first: int) -> Candidate | None:
-        """The explanation near parameters ``p``, or None where fewer than three sensors agree."""
-        around, p = self.around[heard_first], p.copy()
-        members = np.empty(len(around), dtype=np.int64)
-        fixed = (
-            self.sensors,
-            window.listening,
-            window.first,
-            window.times,
-            window.free,
-            window.gains,
-            window.outlier,
-            self.sigmas,
+    def explain(
+        self, window: Window, habits: Habits, recent: Sequence[Recent] = (), until_s: float = math.inf
+    ) -> Found:
+        """Further rounds of the places in ``recent``, then new places; changes the window's ``gains`` and ``free``.
+
+        Bangs that were first heard after ``until_s`` of the window are not looked for.
+        """
+        count, most = len(window.times), max(256, 2 * len(window.times))
+        width = self.around.shape[1]
+        prior, prior_sigma = habits.air(self.prior, self.prior_sigma)
+        found = Found(
+            count=0,
+            untried=0,
+            assigned=np.empty(count, np.int64),
+            events=np.empty((most, 7)),
+            scores=np.empty(most),
+            homes=np.empty(most, np.int64),
+            patterns=np.empty(most, np.int64),
+            rivals=np.empty(most, np.int64),
+            rival_crews=np.empty((most, width), np.int64),
+            rival_scores=np.empty(most),
         )
-        support(p, self.prior_sigma[[3, 4]], around, *fixed, self.late, self.hearing, members)
-        score = refine(p, around, members, *fixed, self.prior, self.prior_sigma, self.late, self.hearing, self.log_rate)
-        if score < -1e299:
-            return None
-        picks = np.sort(members[members != NONE])
-        silent = around[(members == NONE) & window.listening[around]]
-        return Candidate(p, picks, score + self._loudness(window, p, picks, silent))
+        places, scores, homes = np.empty((most, 7)), np.empty(most), np.empty(most, np.int64)
+        crews = np.empty((most, width), np.int64)
+        found.count, rivals, found.untried = kernels.explain(
+            self.near, self.around, self.sensors, self.known, window.listening, window.floors, window.first,
+            window.owner, window.times, window.sigma, window.gains, window.outlier, window.levels, window.pressures,
+            window.censored, window.free, prior, prior_sigma, self.late, habits.hearing(), LEVELS, self.rules(habits),
+            max(LEAST_TRIPLES, TRIPLES // max(count, 1)), until_s, *_flat(recent), found.assigned, found.events,
+            found.scores, found.homes, found.patterns, places, scores, homes, crews, found.rivals, found.rival_crews,
+            found.rival_scores,
+        )  # fmt: skip
+        found.rivals = found.rivals[:rivals]
+        return found
 
-    def _loudness(
-        self, window: Window, p: NDArray[np.float64], picks: NDArray[np.int64], silent: NDArray[np.int64]
-    ) -> float:
-        """What the levels add to a score: they fall with distance, and a quiet bang need not be heard by all."""
-        near, far = (np.linalg.norm(self.sensors[s] - p[:3], axis=1) for s in (window.owner[picks], silent))
-        levels, censored = window.pressures[picks], window.censored[picks]
-        odds = loudness_odds(levels, censored, near)
-        audible = audible_share(levels, censored, near, far, window.floors[silent])
-        share = self.street.near_share / (1.0 + (far / self.street.half_range_m) ** 3)
-        return odds + float(np.sum(np.log1p(-share * audible) - np.log1p(-share)))
+    def learn(
+        self, window: Window, habits: Habits, found: Found, settled: NDArray[np.bool_], before: Habits | None = None
+    ) -> None:
+        """Let the sure ones of the ``settled`` (E,) events teach the habits; they were found with those ``before``."""
+        scores = np.where(settled, found.scores[: found.count], -np.inf)
+        habits.bangs += kernels.learn(
+            found.count, found.events, scores, found.homes, found.patterns, found.assigned, window.owner, self.around,
+            self.sensors, self.known, window.listening, window.times, window.sigma, 0.4 * self.street.path_sigma_s,
+            self.prior, (before or habits).hearing(), SURE_ODDS, -math.inf, math.inf, habits.ranges, habits.matrix,
+            habits.vector,
+        )  # fmt: skip
 
-    def pattern(self, window: Window, candidate: Candidate) -> Pattern:
+    def pattern(self, window: Window, p: NDArray[np.float64], picks: NDArray[np.int64], home: int) -> Pattern:
         """How the place of this bang sounds, for finding its further rounds."""
-        picks = candidate.picks
-        offsets = window.times[picks] - candidate.p[DISCHARGE]
-        return Pattern(window.owner[picks], offsets, window.levels[picks], candidate.p)
+        return Pattern(window.owner[picks], window.times[picks] - p[kernels.DISCHARGE], window.levels[picks], p, home)
 
     def carried(self, pattern: Pattern, rows: NDArray[np.int64], new: Search) -> Pattern:
         """The pattern as another search's sensors know it: ``rows`` (S,) are their rows here, -1 where they are new."""
@@ -148,75 +203,140 @@ class Search:
         p = pattern.p.copy()
         p[:3] += self.middle - new.middle
         sensors = np.array([now[int(pattern.sensors[k])] for k in stays], dtype=np.int64)
-        return Pattern(sensors, pattern.offsets[stays], pattern.levels[stays], p)
+        home = now.get(pattern.home, NO_HOME)
+        if home == NO_HOME and len(sensors):
+            home = int(sensors[np.argmin(pattern.offsets[stays])])
+        return Pattern(sensors, pattern.offsets[stays], pattern.levels[stays], p, home)
 
-    def rounds(self, window: Window, pattern: Pattern, low_s: float, high_s: float) -> list[tuple[float, float]]:
-        """Discharges (s) and scores of further rounds that sound like ``pattern``, best first, well apart in time."""
-        out = np.empty((64, 2))
-        count = repeats(
-            pattern.sensors, pattern.offsets, pattern.levels, window.first, window.times, window.free, window.gains,
-            window.levels, REPEAT_SIGMA_S, np.array(SAME_LEVEL_DB), np.array(OTHER_LEVEL_DB), self.log_repeat,
-            low_s, high_s, out,
-        )  # fmt: skip
-        chosen: list[tuple[float, float]] = []
-        for discharge, score in out[:count]:
-            if score > LEAST_ODDS and all(abs(discharge - other) > CLOSEST_ROUNDS_S for other, _ in chosen):
-                chosen.append((float(discharge), float(score)))
-        return chosen
+    def travel(self, p: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How long the sound of a bang with parameters ``p`` takes to these sensors, s."""
+        path = self.sensors[rows] - p[:3]
+        distance = np.maximum(np.linalg.norm(path, axis=1), 1e-9)
+        return np.asarray(distance / (p[3] + (path[:, 0] * p[4] + path[:, 1] * p[5]) / distance))
 
-    @staticmethod
-    def repeat(window: Window, pattern: Pattern, discharge: float, score: float) -> Candidate:
-        """The further round of ``pattern`` at this discharge."""
-        p = pattern.p.copy()
-        p[DISCHARGE] = discharge
-        picks = []
-        for s, offset in zip(pattern.sensors, pattern.offsets, strict=True):
-            low, high = window.first[s], window.first[s + 1]
-            errors = np.abs(window.times[low:high] - offset - discharge)
-            errors[~window.free[low:high]] = np.inf
-            if len(errors) and np.min(errors) < 4.0 * REPEAT_SIGMA_S:
-                picks.append(low + int(np.argmin(errors)))
-        return Candidate(p, np.array(picks, dtype=np.int64), score)
-
-    def arrivals(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
-        """When each sensor should hear a bang with parameters ``p``, (S,) s."""
-        return np.array(
-            [p[DISCHARGE] + travel_time(s[0] - p[0], s[1] - p[1], s[2] - p[2], p[3], p[4], p[5]) for s in self.sensors]
-        )
-
-    def rated(self, window: Window, found: list[Candidate]) -> list[Candidate]:
-        """The better candidates, first the one that explains most together with its further rounds.
-
-        A burst's true place explains all of its rounds; a mixture of two rounds seldom finds its like.
-        """
-        rated = []
-        for candidate in found[:12]:
-            window.free[candidate.picks] = False
-            discharge = candidate.p[DISCHARGE]
-            more = self.rounds(window, self.pattern(window, candidate), discharge - BURST_S, discharge + BURST_S)
-            window.free[candidate.picks] = True
-            burst = candidate.score + math.fsum(score for _, score in more)
-            rated.append(Candidate(candidate.p, candidate.picks, candidate.score, burst))
-        return sorted(rated, key=lambda c: (-c.burst, -c.score))
+    def audience(self, home: int) -> NDArray[np.int64]:
+        """The sensors that are asked about a bang that ``home`` heard first."""
+        row = self.around[home]
+        return np.asarray(row[row >= 0])
 
 
-def _by_distance(sensors: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """For each sensor the indices of the nearest ones, itself first; (S, at most ``most``)."""
-    count = len(sensors)
-    order = np.empty((count, min(count, most)), dtype=np.int64)
-    for s in range(count):
-        order[s] = np.argsort(np.hypot(*(sensors[:, :2] - sensors[s, :2]).T), kind="stable")[: order.shape[1]]
-    return order
+NO_HOME: Final = -1
+NOBODY: Final = -1
 
 
-def _distinct(found: list[Candidate]) -> list[Candidate]:
-    """Best first, those that ended in the same place at the same time only once."""
-    result: list[Candidate] = []
-    for candidate in sorted(found, key=lambda c: -c.score):
-        if all(
-            math.hypot(*(candidate.p[:2] - other.p[:2])) > 5.0
-            or abs(candidate.p[DISCHARGE] - other.p[DISCHARGE]) > 0.02
-            for other in result
-        ):
-            result.append(candidate)
+def associate(
+    search: Search,
+    times: NDArray[np.float64],
+    owner: NDArray[np.int64],
+    sigma_s: NDArray[np.float64],
+    habits: Habits | None = None,
+) -> NDArray[np.int64]:
+    """Which bang each pulse of a stretch of time belongs to, from bare arrays, all at once.
+
+    Parameters
+    ----------
+    search : Search
+        For the network; all of its sensors listened all the time.
+    times, owner, sigma_s : (P,)
+        When each pulse was heard, s, in any order; the row of its sensor; one standard deviation of the time, s.
+    habits : Habits or None
+        What the past has taught; None: learnt from the first `LESSON` pulses.
+
+    Returns
+    -------
+    (P,) int64
+        A number for each bang, or -1.
+    """
+    order = np.lexsort((times, owner))
+    if habits is None:
+        first = np.sort(times)[: LESSON + 1]
+        part = order if len(times) <= LESSON else order[times[order] < first[-1]]
+        habits = Habits(search.street, search.area_m2)
+        for _ in range(2):
+            habits = taught(search, times[part], owner[part], sigma_s[part], habits)
+    window = bare_window(search, times[order], owner[order], sigma_s[order], habits)
+    found = search.explain(window, habits)
+    result = np.empty(len(times), np.int64)
+    result[order] = np.where(_direct(search, window, found), found.assigned, NOBODY)
     return result
+
+
+def taught(
+    search: Search,
+    times: NDArray[np.float64],
+    owner: NDArray[np.int64],
+    sigma_s: NDArray[np.float64],
+    before: Habits,
+) -> Habits:
+    """What a stretch of pulses, as `associate` takes it, teaches a search with the habits it had ``before``."""
+    habits = Habits(search.street, search.area_m2)
+    if not len(times):
+        return habits
+    order = np.lexsort((times, owner))
+    window = bare_window(search, times[order], owner[order], sigma_s[order], before)
+    found = search.explain(window, before)
+    habits.fade(0.0)
+    habits.fade(float(np.ptp(times)))
+    habits.heard(window.delays, window.rates)
+    search.learn(window, habits, found, np.ones(found.count, dtype=np.bool_), before)
+    return habits
+
+
+def _direct(search: Search, window: Window, found: Found) -> NDArray[np.bool_]:
+    """Which picks came as directly as their bang's place has it; the others are its late arrivals."""
+    taken = np.flatnonzero(found.assigned >= 0)
+    p, sensor = found.events[found.assigned[taken]], window.owner[taken]
+    path = search.sensors[sensor] - p[:, :3]
+    distance = np.maximum(np.linalg.norm(path, axis=1), 1e-9)
+    along = (path[:, 0] * p[:, 4] + path[:, 1] * p[:, 5]) / distance
+    late = window.times[taken] - p[:, kernels.DISCHARGE] - distance / (p[:, 3] + along)
+    sigma = np.sqrt(search.known[sensor] ** 2 + window.sigma[taken] ** 2 + search.street.path_sigma_s**2)
+    direct = np.zeros(len(window.times), dtype=np.bool_)
+    direct[taken] = np.abs(late) < LATE_SIGMAS * sigma
+    return direct
+
+
+def bare_window(
+    search: Search,
+    times: NDArray[np.float64],
+    owner: NDArray[np.int64],
+    sigma_s: NDArray[np.float64],
+    habits: Habits,
+) -> Window:
+    """A window of pulses of which nothing is known but when each sensor heard them, ordered by sensor and time."""
+    rows = np.zeros(len(times), ROW)
+    rows["sensor"], rows["sigma"], rows["level"], rows["pressure"] = owner, sigma_s, math.nan, math.nan
+    span = float(np.ptp(times)) if len(times) else 0.0
+    count = len(search.sensors)
+    rates = (np.bincount(owner, minlength=count) + FIRST_RATE_S * FIRST_RATE_PER_S) / (span + FIRST_RATE_S)
+    echoes = habits.echoes_per_s(ECHO_FADE_S), ECHO_FADE_S
+    silent = np.full(count, math.nan)
+    return lay_out(
+        rows,
+        np.asarray(rates, dtype=np.float64),
+        0,
+        search.street.p_indirect,
+        echoes,
+        np.ones(count, np.bool_),
+        silent,
+        times,
+    )
+
+
+def _flat(
+    recent: Sequence[Recent],
+) -> tuple[Ints, Ints, Floats, Floats, Floats, Ints, Floats, NDArray[np.bool_]]:
+    """Recent rounds as the kernel takes them."""
+    known = [one for one in recent if one.pattern.home != NO_HOME]
+    first = np.cumsum([0, *(len(one.pattern.sensors) for one in known)]).astype(np.int64)
+    patterns = [one.pattern for one in known]
+    return (
+        first,
+        np.concatenate([np.empty(0, np.int64), *(p.sensors for p in patterns)]),
+        np.concatenate([np.empty(0), *(p.offsets for p in patterns)]),
+        np.concatenate([np.empty(0), *(p.levels for p in patterns)]),
+        np.array([p.p for p in patterns]).reshape(-1, 7),
+        np.array([p.home for p in patterns], dtype=np.int64),
+        np.array([one.discharge for one in known], dtype=np.float64),
+        np.array([one.last for one in known], dtype=np.bool_),
+    )

@@ -47,6 +47,7 @@ class Standing:
         self.sites = tuple(stay[-1] for stay in stays.values()) if at_ns is None else network.at(at_ns)
         self.index = {site.sensor_id: k for k, site in enumerate(self.sites)}
         places = solver.frame.local([site.position for site in self.sites])
+        self.names = tuple(site.sensor_id for site in self.sites)
         speed = solver.air.sound_speed_m_per_s
         known = np.array([math.hypot(site.clock_sigma_s, site.position_sigma_m / speed) for site in self.sites])
         self.search = Search(solver, places, known)

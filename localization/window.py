@@ -1,37 +1,47 @@
-"""The window: the picks of the last seconds, laid out for the kernels."""
+"""The window: the picks that nothing has explained yet, laid out for the kernels."""
 
 from __future__ import annotations
 
-import itertools
+import bisect
 import math
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.instant import seconds_between
+from acoustic.instant import SECOND
+from localization.association_kernels import echo_rates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from acoustic.detection import Detection
     from acoustic.pick import Pick
-    from localization.street import Street
 
 USUAL_SNR_DB: Final = 10.0  # of picks that are nothing
 SNR_DECADE_DB: Final = 20.0  # a pick this much stronger is ten times rarer
 MOST_RARITY: Final = 4.6  # 50 dB above noise
 RATE_WINDOW_S: Final = 30.0  # over which a sensor's rate of picks is taken
+FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
+FIRST_RATE_S: Final = 10.0  # how long a time this is worth
 USUAL_DIRECT_LOG_ODDS: Final = -1.7  # one pick in six or so is a direct sound, where shots are fired
 MOST_DIRECTNESS: Final = 3.0
 MOST_SMALL: Final = 0.55  # share of weak picks that are of something small nearby
 SMALL_DB: Final = 17.9
 SMALL_WIDTH_DB: Final = 0.7
-CLOSEST_S: Final = 0.04  # 1,500 rounds a minute
-ECHOES_PER_S: Final = 5.0  # behind a bang, at first
-ECHO_FADE_S: Final = 0.3  # over which they thin out
 ECHO_LEVEL_DB: Final = (-8.0, 8.0)  # mean and sigma of an echo's level beside that of its sound
+LONG_AGO_S: Final = 1e3
+
+# What the kernels need of each pick: onset (ns), sensor, sigma (s), rarity (nat), level, pressure (dB), censored.
+ROW: Final = np.dtype(
+    [
+        ("onset_ns", "i8"), ("sensor", "i8"), ("sigma", "f8"), ("rarity", "f8"), ("level", "f8"), ("pressure", "f8"),
+        ("censored", "?"),
+    ]
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,89 +49,177 @@ class Window:
     """Picks, sensor by sensor and in time order, as arrays of the same length.
 
     `first[s]` to `first[s + 1]` are those of sensor s; `times` count in seconds from `zero_ns`. `gains` is minus the
-    logarithm of how often a pick like this comes by chance, per second. `levels` in dB are of any one reference a
-    sensor, `pressures` in dB SPL or NaN, `censored` where the true one is higher. `free` are the picks that no bang has
-    claimed. For each sensor, `listening` says whether it is known to have listened, `floors` its noise, dB SPL or NaN.
+    logarithm of how often a pick like this comes by chance, per second; `rates` how often its sensor reports any.
+    `sigma` is the pick's own, s; `levels` in dB are of any one reference a sensor, `pressures` in dB SPL or NaN,
+    `censored` where the true one is higher. `free` are the picks that no bang has claimed; `delays` how long each came
+    behind the one before it at its sensor, s. For each sensor, `listening` says whether it is known to have listened,
+    `floors` its noise, dB SPL or NaN.
     """
 
     zero_ns: int
-    detections: tuple[Detection, ...]
     first: NDArray[np.int64]
     owner: NDArray[np.int64]
     times: NDArray[np.float64]
+    sigma: NDArray[np.float64]
     gains: NDArray[np.float64]
+    rates: NDArray[np.float64]
     outlier: NDArray[np.float64]
     levels: NDArray[np.float64]
     pressures: NDArray[np.float64]
     censored: NDArray[np.bool_]
     free: NDArray[np.bool_]
+    delays: NDArray[np.float64]
     listening: NDArray[np.bool_]
     floors: NDArray[np.float64]
 
 
+class Inbox:
+    """Picks that wait for their time, those whose time has come, and how many of each sensor came lately.
+
+    Nothing is older than what was taken out last time, or than `RATE_WINDOW_S`.
+    """
+
+    def __init__(self) -> None:
+        self.detections: list[Detection] = []
+        """Those whose time has come, in the order of `rows`: by sensor, then by onset."""
+        self.rows = np.empty(0, ROW)
+        self._waiting: list[Detection] = []
+        self._lately: deque[tuple[int, str]] = deque()
+        self._counts = np.zeros(0)
+        self._began_ns: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self.detections) + len(self._lately)
+
+    def receive(self, detection: Detection) -> None:
+        """Put a pick where it belongs, whenever it came."""
+        bisect.insort(self._waiting, detection, key=_order)
+
+    def first_ns(self) -> int | None:
+        """Onset of the earliest pick."""
+        onsets = [int(self.rows["onset_ns"].min())] if len(self.rows) else []
+        onsets += [self._waiting[0].pick.onset_ns] if self._waiting else []
+        return min(onsets, default=None)
+
+    def last_ns(self) -> int | None:
+        """Onset of the latest pick."""
+        onsets = [int(self.rows["onset_ns"].max())] if len(self.rows) else []
+        onsets += [self._waiting[-1].pick.onset_ns] if self._waiting else []
+        return max(onsets, default=None)
+
+    def take(self, before_ns: int, index: Mapping[str, int]) -> None:
+        """Let the time of all picks before an instant come; ``index`` has the row of each sensor."""
+        count = bisect.bisect_left(self._waiting, before_ns, key=lambda d: d.pick.onset_ns)
+        if not count:
+            return
+        fresh = self._waiting[:count]
+        del self._waiting[:count]
+        self._began_ns = fresh[0].pick.onset_ns if self._began_ns is None else self._began_ns
+        for detection in fresh:
+            self._lately.append((detection.pick.onset_ns, detection.sensor_id))
+            self._counts[index[detection.sensor_id]] += 1.0
+        rows = np.concatenate([self.rows, np.array([_row(d, index[d.sensor_id]) for d in fresh], dtype=ROW)])
+        order = np.lexsort((rows["onset_ns"], rows["sensor"]))
+        detections = self.detections + fresh
+        self.rows, self.detections = rows[order], [detections[k] for k in order]
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Forget the picks whose time had come, but for the ``kept`` (P,)."""
+        self.rows = self.rows[kept]
+        self.detections = [self.detections[k] for k in np.flatnonzero(kept)]
+
+    def renumber(self, index: Mapping[str, int]) -> int:
+        """Take over other rows of the sensors; returns how many picks were of sensors that are gone."""
+        known = np.array([d.sensor_id in index for d in self.detections], dtype=np.bool_)
+        waiting = [d for d in self._waiting if d.sensor_id in index]
+        gone = int(np.sum(~known)) + len(self._waiting) - len(waiting)
+        self._waiting = waiting
+        self._lately = deque((onset_ns, name) for onset_ns, name in self._lately if name in index)
+        self._counts = np.zeros(len(index))
+        for _, name in self._lately:
+            self._counts[index[name]] += 1.0
+        self.keep(known)
+        self.rows["sensor"] = [index[d.sensor_id] for d in self.detections]
+        order = np.lexsort((self.rows["onset_ns"], self.rows["sensor"]))
+        self.rows, self.detections = self.rows[order], [self.detections[k] for k in order]
+        return gone
+
+    def rates(self, now_ns: int, index: Mapping[str, int]) -> NDArray[np.float64]:
+        """How many picks a second each sensor reported lately, 1/s, (S,)."""
+        since_ns = now_ns - round(RATE_WINDOW_S * SECOND)
+        while self._lately and self._lately[0][0] < since_ns:
+            self._counts[index[self._lately.popleft()[1]]] -= 1.0
+        began_ns = now_ns if self._began_ns is None else self._began_ns
+        heard_s = min(RATE_WINDOW_S, (now_ns - began_ns) / SECOND)
+        return np.asarray((self._counts + FIRST_RATE_S * FIRST_RATE_PER_S) / (heard_s + FIRST_RATE_S))
+
+
 def lay_out(
-    by_sensor: Sequence[Sequence[Detection]],
-    rates: Sequence[float],
+    rows: NDArray[np.void],
+    rates: NDArray[np.float64],
     zero_ns: int,
-    street: Street,
+    p_indirect: float,
+    echoes: tuple[float, float],
     listening: NDArray[np.bool_],
     floors: NDArray[np.float64],
+    times: NDArray[np.float64] | None = None,
 ) -> Window:
     """Lay out picks for the kernels.
 
     Parameters
     ----------
-    by_sensor : sequence of sequences of Detection
-        For each sensor of the network its picks, in time order.
-    rates : sequence of float
+    rows : (P,) of `ROW`
+        Ordered by sensor, then by onset.
+    rates : (S,) float64
         How many picks a second each sensor reports, 1/s.
     zero_ns : int
         The zero of the times.
-    street : Street
-        For the share of arrivals that are not direct.
+    p_indirect : float
+        Share of arrivals that are not direct.
+    echoes : tuple of float
+        How many echoes a second a pick has right behind it, and over how many seconds they thin out.
     listening, floors : (S,) bool, float64
         As in `Window`.
+    times : (P,) float64 or None
+        The times where somebody has them in seconds already.
     """
-    detections = tuple(detection for picks in by_sensor for detection in picks)
-    counts = np.array([len(picks) for picks in by_sensor], dtype=np.int64)
-    first = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    owner = np.repeat(np.arange(len(by_sensor), dtype=np.int64), counts)
-    times = np.array([seconds_between(zero_ns, d.pick.onset_ns) for d in detections], dtype=np.float64)
-    levels = np.array([_level(d) for d in detections], dtype=np.float64)
-    chance = np.asarray(rates, dtype=np.float64)[owner] * np.exp(
-        -np.array([_rarity(d) for d in detections], dtype=np.float64)
-    )
+    owner = np.ascontiguousarray(rows["sensor"])
+    first = np.searchsorted(owner, np.arange(len(rates) + 1)).astype(np.int64)
+    times = (rows["onset_ns"] - zero_ns) / SECOND if times is None else np.ascontiguousarray(times)
+    levels = np.ascontiguousarray(rows["level"])
+    delays = np.diff(times, prepend=-LONG_AGO_S)
+    delays[np.diff(owner, prepend=-1) != 0] = LONG_AGO_S
+    behind = np.empty(len(rows))
+    echo_rates(times, levels, first, *echoes, *ECHO_LEVEL_DB, behind)
+    usual = rates[owner]
     return Window(
         zero_ns=zero_ns,
-        detections=detections,
         first=first,
         owner=owner,
         times=times,
-        gains=-np.log(chance + _echo_rates(times, levels, first)),
-        outlier=np.full(len(detections), street.p_indirect),
+        sigma=np.ascontiguousarray(rows["sigma"]),
+        gains=-np.log(usual * np.exp(-rows["rarity"]) + behind),
+        rates=usual,
+        outlier=np.full(len(rows), p_indirect),
         levels=levels,
-        pressures=np.array([_known(d.pick.level_db_spl) for d in detections], dtype=np.float64),
-        censored=np.array([d.pick.censored for d in detections], dtype=np.bool_),
-        free=np.ones(len(detections), dtype=np.bool_),
+        pressures=np.ascontiguousarray(rows["pressure"]),
+        censored=np.ascontiguousarray(rows["censored"]),
+        free=np.ones(len(rows), dtype=np.bool_),
+        delays=delays,
         listening=listening,
         floors=floors,
     )
 
 
-def expect_echoes(window: Window, arrivals: NDArray[np.float64]) -> None:
-    """Take the picks that stand too close to a bang, and make those behind it less telling.
-
-    ``arrivals`` (S,) is when each sensor heard it. What follows within `CLOSEST_S` is the same round, split in two.
-    """
-    delay = window.times - arrivals[window.owner]
-    window.free[(delay > -CLOSEST_S / 2) & (delay < CLOSEST_S)] = False
-    behind = (delay > 0.0) & (delay < 5.0 * ECHO_FADE_S)
-    window.gains[behind] = -np.log(np.exp(-window.gains[behind]) + ECHOES_PER_S * np.exp(-delay[behind] / ECHO_FADE_S))
+def _order(detection: Detection) -> tuple[int, str, str]:
+    return detection.pick.onset_ns, detection.sensor_id, detection.pulse_id
 
 
-def _level(detection: Detection) -> float:
+def _row(detection: Detection, sensor: int) -> tuple[int, int, float, float, float, float, bool]:
     pick = detection.pick
-    return _known(pick.level_db_spl if pick.level_db_spl is not None else pick.snr_db)
+    pressure = _known(pick.level_db_spl)
+    level = _known(pick.snr_db) if pick.level_db_spl is None else pressure
+    return pick.onset_ns, sensor, pick.sigma_s, _rarity(detection), level, pressure, pick.censored
 
 
 def _known(value: float | None) -> float:
@@ -148,22 +246,3 @@ def _directness(pick: Pick) -> float:
     p_outlier = 1.0 - (1.0 - pick.p_outlier) * (1.0 - small)
     odds = math.log((1.0 - p_outlier) / p_outlier) if p_outlier < 1.0 else -math.inf
     return max(-MOST_DIRECTNESS, min(MOST_DIRECTNESS, odds - USUAL_DIRECT_LOG_ODDS))
-
-
-def _echo_rates(
-    times: NDArray[np.float64], levels: NDArray[np.float64], first: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """How often echoes of the sensor's earlier picks come by chance at each pick, 1/s.
-
-    An echo is mostly weaker than its sound: a pick well above everything before it is none.
-    """
-    result = np.zeros(len(times))
-    mean, sigma = ECHO_LEVEL_DB
-    for low, high in itertools.pairwise(first):
-        for i in range(low + 1, high):
-            start = low + int(np.searchsorted(times[low:i], times[i] - 5.0 * ECHO_FADE_S))
-            step = levels[i] - levels[start:i]
-            above = np.where(np.isnan(step), 0.0, np.maximum(step - mean, 0.0) / sigma)
-            fade = np.exp(-(times[i] - times[start:i]) / ECHO_FADE_S - 0.5 * above**2)
-            result[i] = ECHOES_PER_S * float(np.max(fade, initial=0.0))
-    return result
