@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import pyocto
 
-# Tolerance (s), smallest node (km), how far sensors may hear beyond the true range; n_picks. The first two were best on
-# most scenes of a wider sweep.
+# Tolerance (s), smallest node (km), how far sensors may hear beyond the true range; n_picks. Chosen by hand, not swept.
 CONFIGURATIONS = [
     {"tolerance": 0.01, "node_km": 0.02, "reach": 1.05, "match_s": 0.01},
     {"tolerance": 0.02, "node_km": 0.05, "reach": 1.2, "match_s": 0.02},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.instant import seconds_between
+from acoustic.instant import SECOND, seconds_between
 from localization.air_state import AirState, air_seen
 from localization.sensor_state import SensorStates, remarks_of
 from localization.solver_kernels import DISCHARGE, N, predict
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from localization.solver import Solver
     from sensors.site import Site
 
+EVERY_NS: Final = 10 * SECOND
+TILE_M: Final = 500.0  # places so near each other are solved with the same air
 LEAST_FOR_AIR: Final = 6  # direct arrivals of a bang that may speak of the air
 LEAST_FOR_SENSORS: Final = 6  # and of its sensors, when each is judged by the others
 
 
 class Learning:
     """The states of air and sensors of one network, and the solver as they make it.
+
+    What is believed is taken anew every `EVERY_NS` of event time: bangs of one burst do not teach each other.
 
     Parameters
     ----------
@@ -38,14 +42,36 @@ class Learning:
         self._solver = solver
         self.air = AirState(solver.air)
         self.sensors = SensorStates()
+        self._since_ns = 0
+        self._solvers: dict[tuple[int, int], Solver] = {}
+        self._extra_s: dict[str, float] = {}
+
+    def _begin(self, time_ns: int) -> None:
+        """Take up the stretch of time that this instant lies in."""
+        since_ns = time_ns // EVERY_NS * EVERY_NS
+        if since_ns != self._since_ns:
+            self._since_ns, self._solvers, self._extra_s = since_ns, {}, {}
 
     def solver_at(self, time_ns: int, place: tuple[float, float]) -> Solver:
-        """The solver with the air that bangs before this instant felt round a place."""
-        return replace(self._solver, air=self.air.air_at(time_ns, place))
+        """The solver with the air that earlier bangs felt round a place."""
+        if not self.air.counts:
+            return self._solver
+        self._begin(time_ns)
+        tile = round(place[0] / TILE_M), round(place[1] / TILE_M)
+        if tile not in self._solvers:
+            middle = tile[0] * TILE_M, tile[1] * TILE_M
+            self._solvers[tile] = replace(self._solver, air=self.air.air_at(self._since_ns, middle))
+        return self._solvers[tile]
 
     def doubted(self, sites: Sequence[Site], time_ns: int) -> tuple[Site, ...]:
-        """The sites with clocks as uncertain as bangs before this instant found them."""
-        extra = [self.sensors.extra_sigma_s(site.sensor_id, time_ns) for site in sites]
+        """The sites with clocks as uncertain as earlier bangs found them."""
+        if not self.sensors.counts:
+            return tuple(sites)
+        self._begin(time_ns)
+        for site in sites:
+            if site.sensor_id not in self._extra_s:
+                self._extra_s[site.sensor_id] = self.sensors.extra_sigma_s(site.sensor_id, self._since_ns)
+        extra = [self._extra_s[site.sensor_id] for site in sites]
         return tuple(
             replace(site, clock_sigma_s=math.hypot(site.clock_sigma_s, sigma_s)) if sigma_s > 0.0 else site
             for site, sigma_s in zip(sites, extra, strict=True)

@@ -16,6 +16,7 @@ from localization.association import Association
 from localization.attendance import Attendance
 from localization.fix import Fix, Unfixed
 from localization.habits import Habits
+from localization.learning import Learning
 from localization.modes import LIGHTEST, apart, weighed, with_modes_of
 from localization.revision import late_by, weighed_by
 from localization.search import BURST_S, ECHO_FADE_S, Event, Found, Pattern, Recent, Search
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from acoustic.air import Air
     from localization.frame import Frame
+    from localization.ground import Ground
     from sensors.site import Site
 
 STEP_NS: Final = SECOND // 4  # the grid of event time on which picks are decided
@@ -76,6 +78,8 @@ class Locator:
         At what height of the plane bangs are looked for.
     street : Street
         What is assumed of paths and rates.
+    ground : Ground
+        How high the ground lies below each place; it goes before ``source_up_m``.
     """
 
     def __init__(
@@ -86,8 +90,10 @@ class Locator:
         source_up_m: float,
         source_sigma_m: float,
         street: Street | None = None,
+        ground: Ground | None = None,
     ) -> None:
-        self.solver = Solver(frame, air, street or Street(), source_up_m, source_sigma_m)
+        self.solver = Solver(frame, air, street or Street(), source_up_m, source_sigma_m, ground)
+        self.learning = Learning(self.solver)
         self.counts: Counter[str] = Counter()
         """What was not used, and why: `late` (of which `revised` a fix), `unknown-sensor`, `untried-triples`, `echo`,
         `unexplained`, `lonely` (like a gunshot, to one sensor alone)."""
@@ -114,6 +120,7 @@ class Locator:
         if not self._standing.heard_by_one_of_ours(message):
             self.counts["unknown-sensor"] += 1
             return ()
+        message = self._standing.on_time(message)
         if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._standing.horizon_ns:
             self.counts["late"] += 1
             return self._revise(message)
@@ -302,6 +309,8 @@ class Locator:
             if shot.n_sensors <= 3 and shot.best.ellipse.semi_major_m > WIDEST_UNCHECKED_M:
                 shot = self.solver.unfixed(shot.shot_id, 1, "degenerate-geometry", association.detections)
         sites = self._standing.sites_of(association.detections)
+        if isinstance(shot, Fix) and before is None:  # further rounds of a place teach what the first one did
+            self.learning.learn(shot, association.detections, sites)
         self._placed.append(
             _Placed(shot, association.detections, sites, association.silent, discharge_ns, event.pattern)
         )
@@ -327,14 +336,25 @@ class Locator:
 
     def solve_given(self, shot_id: str, detections: Sequence[Detection]) -> Fix | Unfixed:
         """Fix a bang whose detections somebody has already put together, ordered by onset."""
-        return self.solver.solve(shot_id, 1, detections, self._standing.sites_of(detections), given=True)
+        heard = sorted(map(self._standing.on_time, detections), key=lambda d: (d.pick.onset_ns, d.sensor_id))
+        sites = self._standing.sites_of(heard)
+        solver, doubted = self._learnt(heard, sites)
+        shot = solver.solve(shot_id, 1, heard, doubted, given=True)
+        if isinstance(shot, Fix):
+            self.learning.learn(shot, heard, sites)
+        return shot
+
+    def _learnt(self, detections: Sequence[Detection], sites: Sequence[Site]) -> tuple[Solver, tuple[Site, ...]]:
+        """The solver, and the sites, as earlier bangs make them."""
+        first_ns = detections[0].pick.onset_ns
+        east, north = self.solver.frame.local([site.position for site in sites])[:, :2].mean(axis=0)
+        return self.learning.solver_at(first_ns, (float(east), float(north))), self.learning.doubted(sites, first_ns)
 
     def _solve(self, shot_id: str, association: Association, *, further: bool = False) -> Fix | Unfixed:
         """Fix the bang of an association; ``further`` rounds of a place need not have been heard as first sounds."""
         detections = association.detections
-        return self.solver.solve(
-            shot_id, 1, detections, self._standing.sites_of(detections), association.silent, chosen=further
-        )
+        solver, sites = self._learnt(detections, self._standing.sites_of(detections))
+        return solver.solve(shot_id, 1, detections, sites, association.silent, chosen=further)
 
     def _forget(self, ripe_ns: int, ripe: NDArray[np.bool_], claimed: NDArray[np.bool_]) -> list[Unfixed]:
         """Drop picks that were claimed, and those that ripened without being claimed; the telling ones are reported."""
@@ -405,7 +425,8 @@ class Locator:
         detections, sites = (tuple(part) for part in zip(*heard, strict=True))
         silent = tuple(name for name in placed.silent if name != late.sensor_id)
         before = placed.shot
-        shot = self.solver.solve(before.shot_id, before.revision + 1, detections, sites, silent)
+        solver, doubted = self._learnt(detections, sites)
+        shot = solver.solve(before.shot_id, before.revision + 1, detections, doubted, silent)
         if isinstance(shot, Fix) and isinstance(before, Fix):
             shot = with_modes_of(shot, weighed_by(before, late, site, self.solver.frame))
         return replace(placed, shot=shot, detections=detections, sites=sites, silent=silent)

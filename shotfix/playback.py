@@ -72,7 +72,8 @@ def replay(
     _allow_open_files(len(scene.network.sites))
     machines = _Machines(scene, policy)
     events = _heard(scene, machines, progress or (lambda _seconds: None))
-    return Run.of(scene, events if tell is None else _telling(events, tell), machines.passed_over, seconds)
+    told = events if tell is None else _telling(events, tell)
+    return Run.of(scene, told, machines.passed_over, seconds, machines.doubted)
 
 
 def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[float], None] | None = None) -> Run:
@@ -89,14 +90,21 @@ def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[fl
         raise SceneError(f"{scene.name}: was read for its audio; read it with audio=False for its pulses.csv")
     machines = _Machines(scene, policy)
     events = _told(scene, machines, progress or (lambda _pulses: None))
-    return Run.of(scene, events, machines.passed_over, 0.0)
+    return Run.of(scene, events, machines.passed_over, 0.0, machines.doubted)
 
 
 class _Machines:
     """Locator and desk, wired."""
 
     def __init__(self, scene: Scene, policy: Policy | None) -> None:
-        self.locator = Locator(scene.network, scene.frame, scene.air, scene.source_up_m, scene.source_sigma_m)
+        self.locator = Locator(
+            scene.network,
+            scene.frame,
+            scene.air,
+            scene.source_up_m,
+            scene.source_sigma_m,
+            ground=scene.ground,
+        )
         self.desk = Desk(
             policy, "replay", scene.name, _provenance(scene, policy or Policy(), self.locator.solver.street)
         )
@@ -105,6 +113,10 @@ class _Machines:
     def passed_over(self) -> dict[str, int]:
         """What was not used, and why."""
         return {**self.locator.counts, "too-late": self.desk.counts["too_late"]}
+
+    def doubted(self) -> dict[str, str]:
+        """Sensors that lost weight, and why."""
+        return {state.sensor_id: state.reason for state in self.locator.learning.sensors.flagged()}
 
     def receive(self, message: Message) -> Iterator[Event]:
         if isinstance(message, Detection):

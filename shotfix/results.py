@@ -116,6 +116,7 @@ def summary(run: Run) -> dict[str, Any]:
         },
         "wall_s": round(run.wall_s, 3),
         "audio_s": round(run.audio_s, 3),
+        "sensors_doubted": run.doubted,
         "warnings": list(run.scene.warnings),
         "versions": versions(),
         "inputs_sha256": run.inputs,

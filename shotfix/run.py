@@ -37,6 +37,8 @@ class Run:
     wall_s: float = 0.0
     inputs: dict[str, str] = field(default_factory=dict)
     """SHA-256 of every file that was read, recordings too."""
+    doubted: dict[str, str] = field(default_factory=dict)
+    """Sensors that lost weight, and why: their clocks or places are not what the network's table says."""
 
     @classmethod
     def of(
@@ -45,8 +47,9 @@ class Run:
         events: Iterable[Detection | Fix | Unfixed | Alert],
         passed_over: Callable[[], dict[str, int]],
         audio_s: float,
+        doubted: Callable[[], dict[str, str]] = dict,
     ) -> Run:
-        """Gather what happens; ``passed_over`` is asked when it has."""
+        """Gather what happens; ``passed_over`` and ``doubted`` are asked when it has."""
         began = time.perf_counter()
         detections: list[Detection] = []
         shots: dict[str, Fix | Unfixed] = {}
@@ -69,6 +72,7 @@ class Run:
             audio_s=audio_s,
             wall_s=time.perf_counter() - began,
             inputs=_hashes(scene),
+            doubted=doubted(),
         )
 
     @property
