@@ -1,8 +1,8 @@
 """The kernels of association: which picks of a network are one bang, and which bangs are rounds of one burst.
 
 Picks are laid out sensor by sensor, in time order: those of sensor s are `first[s]` up to `first[s + 1]`. A bang's
-parameters are those of `localization.kernels`. Its score is the logarithm of the odds that its picks are one bang
-rather than chance; how far it carried is not known, and summed over a few ranges.
+parameters are those of `localization.solver_kernels`. Its score is the logarithm of the odds that its picks are one
+bang rather than chance; how far it carried is not known, and summed over a few ranges.
 
 The search goes from the cheap to the dear: each pick as the earliest of its bang, with two later ones at neighbours,
 gives a place (`seek`); the neighbours that must have heard it from there say at once whether it is worth more; all
@@ -19,11 +19,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from localization.kernels import NOWHERE, climb, late_parts, normal_equations, three_arrivals
+from localization.solver_kernels import ROUGH_M, SURE, ascend, late_parts, predict, spread
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+# numba renews what it compiled of this file when this file changes, not when the kernels that it calls in the other one
+# do: so a change there must change this line (decision 0002; a test holds the two together).
+SOLVER_KERNELS = "5760bf8d1acd"
 
 NONE = -1
 ROOT_TWO_PI = 2.5066282746310002
@@ -194,8 +198,7 @@ def weigh(
                 z2 = r * r / variance
                 density = (1.0 - outlier[i]) * math.exp(-0.5 * min(z2, 1400.0)) / (ROOT_TWO_PI * math.sqrt(variance))
                 if z2 > 4.0:
-                    near, stray, _ = late_parts(r, late)
-                    density += outlier[i] * (near + stray)
+                    density += outlier[i] * late_parts(r, late)[0]
                 if density > 1e-300:
                     value = math.log(density) + gains[i]
                     if value > best:
@@ -293,6 +296,69 @@ def keep(found: Floats, size: int, x: float, y: float, t: float, score: float) -
             return size
     found[k, 0], found[k, 1], found[k, 2], found[k, 3] = x, y, t, score
     return size
+
+
+@njit(cache=True, nogil=True)
+def three_arrivals(
+    x: Floats, y: Floats, z: Floats, t: Floats, source_z: float, speed: float, wind_east: float, wind_north: float,
+    out: Floats,
+) -> int:  # fmt: skip
+    """Places where a bang at height `source_z` reaches three sensors at the times given.
+
+    Subtracting the first sphere from the others leaves two lines in the place and the range to the time's zero;
+    putting them into the first sphere leaves a quadratic in that range (Bancroft 1985, in two dimensions). In the air's
+    own frame sound spreads as spheres and the sensors move against the wind: so wind is exact here.
+
+    Parameters
+    ----------
+    x, y, z : (3,) float64, m
+    t : (3,) float64, s
+    source_z, speed, wind_east, wind_north : float, m and m/s
+    out : (2, 3) float64
+        Receives east (m), north (m) and discharge (s) of each solution.
+
+    Returns
+    -------
+    int
+        How many solutions there are: 0, 1 or 2. None where the sensors lie on a line.
+    """
+    later_a, later_b = t[1] - t[0], t[2] - t[0]
+    ax, ay = x[1] - x[0] - wind_east * later_a, y[1] - y[0] - wind_north * later_a
+    bx, by = x[2] - x[0] - wind_east * later_b, y[2] - y[0] - wind_north * later_b
+    det = ax * by - ay * bx
+    # A triangle thinner than a thousandth of its length tells nothing across it.
+    longest = max(ax * ax + ay * ay, bx * bx + by * by)
+    if abs(det) <= 1e-3 * longest:
+        return 0
+    # Times count from the first arrival, places from the first sensor: no digits are lost to large offsets.
+    ra, rb = speed * later_a, speed * later_b
+    h0, ha, hb = z[0] - source_z, z[1] - source_z, z[2] - source_z
+    # With q the range to the first sensor: a.p = ka - ra q, b.p = kb - rb q.
+    ka = 0.5 * (ax * ax + ay * ay + ha * ha - h0 * h0 - ra * ra)
+    kb = 0.5 * (bx * bx + by * by + hb * hb - h0 * h0 - rb * rb)
+    px, qx = (ka * by - kb * ay) / det, (rb * ay - ra * by) / det
+    py, qy = (kb * ax - ka * bx) / det, (ra * bx - rb * ax) / det
+    # |p|^2 + h0^2 = q^2
+    a = qx * qx + qy * qy - 1.0
+    b = px * qx + py * qy
+    c = px * px + py * py + h0 * h0
+    found = 0
+    if abs(a) < 1e-12:
+        roots = (-c / (2.0 * b), np.inf) if b != 0.0 else (np.inf, np.inf)
+    else:
+        disc = b * b - a * c
+        if disc < 0.0:
+            return 0
+        # The stable form: no difference of near numbers.
+        s = -(b + math.copysign(math.sqrt(disc), b))
+        roots = (s / a, c / s if s != 0.0 else np.inf)
+    for q in roots:
+        if math.isfinite(q) and q >= 0.0 and q + ra >= 0.0 and q + rb >= 0.0:
+            out[found, 0] = x[0] + px + qx * q - wind_east * q / speed
+            out[found, 1] = y[0] + py + qy * q - wind_north * q / speed
+            out[found, 2] = t[0] - q / speed
+            found += 1
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -464,29 +530,17 @@ def log_volume(sensors: Floats, sigmas: Floats, weights: Floats, prior_sigma: Fl
     arrivals leave the place open.
     """
     n = len(weights)
-    hessian, gradient, none = np.empty((7, 7)), np.empty(7), np.zeros(n)
-    normal_equations(sensors, sigmas, none, weights, p, prior_sigma, NOWHERE, p, hessian, gradient)
-    result = 3.0 * math.log(ROOT_TWO_PI)
+    jacobian, covariance = np.empty((n, 7)), np.empty((3, 3))
+    for i in range(n):
+        predict(sensors, i, p, jacobian)
+    volume = spread(sigmas, weights, prior_sigma, jacobian, covariance)
+    if not volume > -math.inf:
+        return -1e300
+    volume += 3.0 * math.log(ROOT_TWO_PI)
     for k in range(2, 6):
-        result -= math.log(prior_sigma[k])
-    # Cholesky, scaled to unit diagonal, since seconds and metres differ by orders.
-    for k in range(7):
-        if not hessian[k, k] > 0.0:
-            return -1e300
-        gradient[k] = 1.0 / math.sqrt(hessian[k, k])
-        result += math.log(gradient[k])
-    for i in range(7):
-        for j in range(i + 1):
-            total = hessian[i, j] * gradient[i] * gradient[j]
-            for k in range(j):
-                total -= hessian[i, k] * hessian[j, k]
-            if i == j:
-                total = max(total, 1e-13)
-                hessian[i, i] = math.sqrt(total)
-                result -= 0.5 * math.log(total)
-            else:
-                hessian[i, j] = total / hessian[j, j]
-    return result
+        if prior_sigma[k] >= SURE:
+            volume -= math.log(prior_sigma[k])
+    return volume
 
 
 @njit(cache=True, nogil=True)
@@ -554,6 +608,7 @@ def fit(
     count = len(asked)
     used, rows = np.empty((count, 3)), np.empty((3, count))  # of what is used: places; times, sigmas, outliers
     residuals, weights, reach = np.empty(count), np.empty(count), np.empty(len(hearing) - 1)
+    jacobian = np.empty((count, 7))
     before, wide_p, path_s = np.empty(count, np.int64), np.empty(7), rules[WIDE_S]
     steps = 8 if blur > 3.0 else 5
     # Later turns know the air better: it was fitted with the rest.
@@ -569,17 +624,18 @@ def fit(
         if turn == 2 or (turn == 1 and unsure == 0.0 and np.array_equal(before, members)):
             break
         before[:] = members
-        climb(
+        ascend(
             used[:n], rows[0, :n], rows[1, :n], rows[2, :n], prior, prior_sigma, late, p, residuals[:n], weights[:n],
-            steps,
+            jacobian[:n], ROUGH_M, steps,
         )  # fmt: skip
     score = priced(odds, used[:n], rows[1, :n], prior, prior_sigma, p, rules)
     if score > HOPELESS:
         before[:], wide_p[:], path_s = members, p, rules[SHARP_S]
         collect(asked, members, path_s, sensors, known, times, sigma, outlier, used, rows)
-        climb(
-            used[:n], rows[0, :n], rows[1, :n], rows[2, :n], prior, prior_sigma, late, p, residuals[:n], weights[:n], 3
-        )
+        ascend(
+            used[:n], rows[0, :n], rows[1, :n], rows[2, :n], prior, prior_sigma, late, p, residuals[:n], weights[:n],
+            jacobian[:n], ROUGH_M, 3,
+        )  # fmt: skip
         odds = weigh(
             p, 0.0, path_s, asked, sensors, known, listening, first, times, sigma, gains, outlier, free, late, hearing,
             reach, members,
@@ -1446,7 +1502,7 @@ def explain(
     listening, floors : (S,) bool, float64, as in `localization.window`
     first, owner, times, sigma, gains, outlier, levels, pressures, censored, free : as in `localization.window`;
         `gains` and `free` are changed
-    prior, prior_sigma : (7,) float64, see `localization.kernels`
+    prior, prior_sigma : (7,) float64, see `localization.solver_kernels`
     late, hearing, level_numbers, rules : see `late_parts`, `weigh`, `loudness`, and the names on top of this file
     budget : triples that one seed may try
     seeds_until_s : bangs that were heard first later than this are none of this window's business

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import seconds_between
-from localization.kernels import travel_time
 from localization.modes import weighed
+from localization.solver_kernels import travel_time
 
 if TYPE_CHECKING:
     from acoustic.detection import Detection

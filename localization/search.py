@@ -125,7 +125,7 @@ class Search:
         self.prior[2] -= self.middle[2]
         self.around = kernels.neighbours(self.sensors, AUDIENCE, self.street.farthest_m)
         self.near = np.ascontiguousarray(self.around[:, 1 : NEIGHBOURS + 1])
-        self.late = self.street.late()
+        self.late = self.street.lateness()
         box = np.ptp(self.sensors[:, :2], axis=0) if len(sensors) else np.zeros(2)
         self.area_m2 = max(float(np.prod(box)), 2.5e5)
         self.log_rate = math.log(self.street.bangs_per_s_m2)

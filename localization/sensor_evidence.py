@@ -90,7 +90,7 @@ def left_out(
     weights : (n,) float64
         Probability that it is the direct arrival.
     gradients : (n, 7) float64
-        Of each predicted arrival with the parameters of `localization.kernels`.
+        Of each predicted arrival with the parameters of `localization.solver_kernels`.
     prior_sigma : (7,) float64
         Of the parameters; infinite where nothing was assumed.
 

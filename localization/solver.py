@@ -55,7 +55,7 @@ class Solver:
     ground: Ground | None = None
 
     def prior(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and sigma of the parameters of `localization.kernels`; place and time have none."""
+        """Mean and sigma of the parameters of `localization.solver_kernels`; place and time have none."""
         mean, sigma = np.zeros(N), np.full(N, np.inf)
         mean[2:6] = (
             self.source_up_m, self.air.sound_speed_m_per_s, self.air.wind_east_m_per_s, self.air.wind_north_m_per_s,

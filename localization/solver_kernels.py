@@ -47,6 +47,15 @@ AHEAD_CAP, BEHIND_CAP = 16.0, 7.0  # what one arrival can cost a start: early on
 
 
 @plain
+def travel_time(dx: float, dy: float, dz: float, speed: float, wind_east: float, wind_north: float) -> float:
+    """Seconds for sound to cross (dx, dy, dz) metres, source to sensor, at `speed` in air that moves with the wind."""
+    distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+    if distance == 0.0:
+        return 0.0
+    return distance / (speed + (wind_east * dx + wind_north * dy) / distance)
+
+
+@plain
 def predict(sensors: Floats, i: int, p: Floats, jacobian: Floats) -> float:
     """Arrival (s) at sensor i of (n, 3), and its derivatives by the parameters into row i of `jacobian` (n, 7)."""
     dx, dy, dz = sensors[i, 0] - p[0], sensors[i, 1] - p[1], sensors[i, 2] - p[2]
@@ -413,7 +422,7 @@ def substitute(factor: Floats, vector: Floats, size: int) -> None:
 @plain
 def ascend(
     sensors: Floats, times: Floats, sigmas: Floats, outlier: Floats, prior: Floats, prior_sigma: Floats, late: Floats,
-    p: Floats, residuals: Floats, weights: Floats, jacobian: Floats, enough_m: float,
+    p: Floats, residuals: Floats, weights: Floats, jacobian: Floats, enough_m: float, most_steps: int,
 ) -> float:  # fmt: skip
     """Climb from `p` to the nearest maximum of the posterior, changing `p`; returns the log posterior there.
 
@@ -428,7 +437,7 @@ def ascend(
     pulls, r2, w2, pulls2 = row[0], row[1], row[2], row[3]
     best = evaluate(sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals, weights, pulls, jacobian)
     damping, fresh = 0.0, True
-    for _ in range(MOST_STEPS):
+    for _ in range(most_steps):
         if fresh:
             information(sigmas, weights, prior_sigma, jacobian, free, size, matrix)
             for a in range(size):
@@ -913,7 +922,7 @@ def place_bang(
                     sigmas[i] = math.sqrt(own[i] + path * path + air * air)
                 ascend(
                     sensors, times, sigmas, outlier, prior, prior_sigma, late, p, residuals[climbed], weights[climbed],
-                    jacobian, FINE_M if turn == 2 else ROUGH_M,
+                    jacobian, FINE_M if turn == 2 else ROUGH_M, MOST_STEPS,
                 )  # fmt: skip
                 if turn == 0 or (turn == 1 and settled):
                     continue

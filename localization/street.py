@@ -37,9 +37,6 @@ class Street:
         their share among arrivals that are not direct. Echoes come up to 300 ms late.
     rounding_s : float
         Within this of nought the densities of arrivals that are not direct are rounded.
-    stray_scale_s, stray_share : float
-        Picks of something else that stand in for an arrival: how far off they are, and their share among those that
-        are not direct. Echoes come up to 300 ms late.
     p_indirect : float
         Share of first arrivals that are not direct, whatever the pick says of itself.
     p_indirect_given : float
@@ -62,8 +59,6 @@ class Street:
     echo_early_s: float = 0.02
     echo_share: float = 0.6
     rounding_s: float = 0.002
-    stray_scale_s: float = 0.3
-    stray_share: float = 0.2
     path_scales_given: tuple[tuple[float, float], ...] = ((0.0, 0.76), (0.0005, 0.16), (0.003, 0.02), (0.01, 0.06))
     common_path: float = 0.4
     p_indirect: float = 0.1
@@ -79,26 +74,6 @@ class Street:
         return _lateness(
             self.late_scale_s, self.late_share, self.echo_scale_s, self.echo_early_s, self.echo_share, self.rounding_s
         )
-
-    def late(self) -> NDArray[np.float64]:
-        """What `localization.kernels.late_parts` takes: three scales, the rounding, and two densities at nought."""
-        return _late(self.late_scale_s, self.late_share, self.stray_scale_s, self.stray_share, self.path_sigma_s)
-
-
-@functools.cache
-def _late(
-    late_scale_s: float, late_share: float, stray_scale_s: float, stray_share: float, rounding_s: float
-) -> NDArray[np.float64]:
-    early_scale_s = late_scale_s * (1.0 - late_share) / late_share
-    # Rounded exponentials have no integral in closed form; this one is good to a millionth.
-    r = np.linspace(-20.0 * stray_scale_s, 20.0 * stray_scale_s, 400_001)
-    rounded = np.sqrt(r**2 + rounding_s**2)
-    near = np.exp(-0.5 * ((rounded + r) / late_scale_s + (rounded - r) / early_scale_s))
-    stray = np.exp(-(rounded - rounding_s) / stray_scale_s)
-    peaks = (1.0 - stray_share) / float(np.trapezoid(near, r)), stray_share / float(np.trapezoid(stray, r))
-    result = np.array([late_scale_s, early_scale_s, stray_scale_s, rounding_s, *peaks])
-    result.flags.writeable = False
-    return result
 
 
 @functools.cache

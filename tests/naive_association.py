@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from tests import naive
+from tests import naive, naive_solver
 
 
 def neighbours(sensors, most, farthest):
@@ -45,7 +45,8 @@ def weighed(p, blur, path, asked, sensors, known, listening, picks, late, table,
             if not -gate <= r <= gate + 3.0 * late[0]:
                 continue
             spread = math.sqrt(common + sigma**2)
-            direct, other = naive.direct_or_late(r, spread, outlier, late)
+            direct = (1.0 - outlier) * stats.norm.pdf(r, scale=spread)
+            other = outlier * naive_solver.late_density(r, late)
             density = direct + (other if abs(r) > 2.0 * spread else 0.0)
             if density > 1e-300 and math.log(density) + gain > best:
                 best, members[-1] = math.log(density) + gain, n

@@ -118,7 +118,7 @@ def geometry(
     distance = np.maximum(np.linalg.norm(offset, axis=-1), 1e-3)
     east, north, up = np.moveaxis(offset / distance[..., None], -1, 0)
     speed = air.sound_speed_m_per_s
-    # As in `localization.kernels.predict`: the wind helps along the path, and moving the source turns the path.
+    # As in `localization.solver_kernels.predict`: the wind helps along the path, and moving the source turns the path.
     along = air.wind_east_m_per_s * east + air.wind_north_m_per_s * north
     slow = 1.0 / (speed + along)
     lag = distance * slow**2

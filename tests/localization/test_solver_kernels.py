@@ -18,6 +18,7 @@ from tests import naive, naive_solver
 LATE = Street().lateness()
 HEARING = np.array([0.95, 900.0])
 SEED = st.integers(0, 2**32 - 1)
+METRES = st.floats(-1500.0, 1500.0)
 PRIOR_SIGMA = np.array([np.inf, np.inf, 2.0, 1.5, 3.0, 3.0, np.inf])
 KNOWN = np.array([np.inf, np.inf, 0.0, 0.0, 0.0, 0.0, np.inf])
 ONE_SCALE = np.array([[0.0, 1.0]])
@@ -80,6 +81,19 @@ def place(sensors, times, prior, prior_sigma=KNOWN, *, sigma=0.001, outlier=0.1,
     )  # fmt: skip
     rows = chosen[:count]
     return Places(*(array[rows] for array in arrays), *scale[rows].T)
+
+
+@given(SEED, METRES, METRES, st.floats(0.0, 60.0), st.floats(-8.0, 8.0), st.floats(-8.0, 8.0))
+def test_travel_time_is_its_twin(seed, east, north, up, wind_east, wind_north):
+    assume(math.hypot(east, north, up) > 1e-3)
+    fast = kernels.travel_time(east, north, up, 340.0, wind_east, wind_north)
+    assert fast == pytest.approx(
+        naive.travel_time((0, 0, 0), (east, north, up), 340.0, (wind_east, wind_north)), rel=1e-12
+    )
+
+
+def test_no_distance_takes_no_time():
+    assert kernels.travel_time(0.0, 0.0, 0.0, 340.0, 3.0, 0.0) == 0.0
 
 
 @given(SEED)
@@ -179,7 +193,7 @@ def test_climb_ends_where_a_general_optimiser_does(seed):
     times, sigmas = c.times + c.rng.normal(0.0, 0.001, n), np.full(n, 0.001)
     start = c.p + np.array([15.0, -10.0, 0.0, 0.0, 0.0, 0.0, 0.02])
     p, arrays = start.copy(), (np.empty(n), np.empty(n), np.empty((n, 7)))
-    kernels.ascend(c.sensors, times, sigmas, np.zeros(n), c.p, PRIOR_SIGMA, LATE, p, *arrays, 1e-6)
+    kernels.ascend(c.sensors, times, sigmas, np.zeros(n), c.p, PRIOR_SIGMA, LATE, p, *arrays, 1e-6, 40)
     expected = naive.best_place(c.sensors, times, sigmas, c.p, PRIOR_SIGMA, c.p).x
     assert p[:2] == pytest.approx(expected[:2], abs=1e-3)
     assert p[6] == pytest.approx(expected[6], abs=3e-6)  # a millimetre of sound
@@ -194,7 +208,7 @@ def test_climb_never_descends(seed):
     before = naive_solver.log_posterior(c.sensors, times, np.full(n, 0.003), np.full(n, 0.1), c.p, PRIOR_SIGMA, LATE, p)
     after = kernels.ascend(
         c.sensors, times, np.full(n, 0.003), np.full(n, 0.1), c.p, PRIOR_SIGMA, LATE, p, np.empty(n), np.empty(n),
-        np.empty((n, 7)), 1e-4,
+        np.empty((n, 7)), 1e-4, 40,
     )  # fmt: skip
     assert after >= before[0] - 1e-9
 
