@@ -174,8 +174,8 @@ def coverage(
     over with 21 nodes of Gauss and Hermite, the number of hearers is Poisson-binomial. Placing: `DRAWS` shots of
     stratified loudness, the same for every cell; whoever hears one brings its information (as
     `localization.solver_kernels.predict` has it), with height, temperature and wind as nuisances, and the plain
-    chi-square of two degrees, 2.448 sigma. An alert's own region is wider with few sensors, since it estimates its scale. Left out:
-    echoes taken for direct sound, second modes, and what wind does to audibility.
+    chi-square of two degrees, 2.448 sigma. An alert's own region is wider with few sensors, since it estimates its
+    scale. Left out: echoes taken for direct sound, second modes, and what wind does to audibility.
     """
     air, ear, timing = air or scene.air, ear or Ear(), timing or Timing()
     sites = scene.network.sites
