@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,9 +22,19 @@ if TYPE_CHECKING:
     from sensors.site import Site
 
 EVERY_NS: Final = 10 * SECOND
+MOST_STRETCHES: Final = 8  # that a late arrival may still belong to
 TILE_M: Final = 500.0  # places so near each other are solved with the same air
 LEAST_FOR_AIR: Final = 6  # direct arrivals of a bang that may speak of the air
 LEAST_FOR_SENSORS: Final = 6  # and of its sensors, when each is judged by the others
+
+
+@dataclass(frozen=True, slots=True)
+class _Believed:
+    """What holds from an instant on: the solver of each tile, and what is added to the sigma of each clock, s."""
+
+    since_ns: int
+    solvers: dict[tuple[int, int], Solver] = field(default_factory=dict)
+    extra_s: dict[str, float] = field(default_factory=dict)
 
 
 class Learning:
@@ -42,36 +52,40 @@ class Learning:
         self._solver = solver
         self.air = AirState(solver.air)
         self.sensors = SensorStates()
-        self._since_ns = 0
-        self._solvers: dict[tuple[int, int], Solver] = {}
-        self._extra_s: dict[str, float] = {}
+        self._stretches: dict[int, _Believed] = {}
 
-    def _begin(self, time_ns: int) -> None:
-        """Take up the stretch of time that this instant lies in."""
+    def _believed(self, time_ns: int) -> _Believed:
+        """What is believed in the stretch of time that this instant lies in: once believed, it stays.
+
+        A late arrival is solved with what its bang was solved with.
+        """
         since_ns = time_ns // EVERY_NS * EVERY_NS
-        if since_ns != self._since_ns:
-            self._since_ns, self._solvers, self._extra_s = since_ns, {}, {}
+        if since_ns not in self._stretches:
+            self._stretches[since_ns] = _Believed(since_ns)
+            while len(self._stretches) > MOST_STRETCHES:
+                del self._stretches[min(self._stretches)]
+        return self._stretches[since_ns]
 
     def solver_at(self, time_ns: int, place: tuple[float, float]) -> Solver:
         """The solver with the air that earlier bangs felt round a place."""
         if not self.air.counts:
             return self._solver
-        self._begin(time_ns)
+        believed = self._believed(time_ns)
         tile = round(place[0] / TILE_M), round(place[1] / TILE_M)
-        if tile not in self._solvers:
+        if tile not in believed.solvers:
             middle = tile[0] * TILE_M, tile[1] * TILE_M
-            self._solvers[tile] = replace(self._solver, air=self.air.air_at(self._since_ns, middle))
-        return self._solvers[tile]
+            believed.solvers[tile] = replace(self._solver, air=self.air.air_at(believed.since_ns, middle))
+        return believed.solvers[tile]
 
     def doubted(self, sites: Sequence[Site], time_ns: int) -> tuple[Site, ...]:
         """The sites with clocks as uncertain as earlier bangs found them."""
         if not self.sensors.counts:
             return tuple(sites)
-        self._begin(time_ns)
+        believed = self._believed(time_ns)
         for site in sites:
-            if site.sensor_id not in self._extra_s:
-                self._extra_s[site.sensor_id] = self.sensors.extra_sigma_s(site.sensor_id, self._since_ns)
-        extra = [self._extra_s[site.sensor_id] for site in sites]
+            if site.sensor_id not in believed.extra_s:
+                believed.extra_s[site.sensor_id] = self.sensors.extra_sigma_s(site.sensor_id, believed.since_ns)
+        extra = [believed.extra_s[site.sensor_id] for site in sites]
         return tuple(
             replace(site, clock_sigma_s=math.hypot(site.clock_sigma_s, sigma_s)) if sigma_s > 0.0 else site
             for site, sigma_s in zip(sites, extra, strict=True)

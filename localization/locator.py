@@ -429,4 +429,5 @@ class Locator:
         shot = solver.solve(before.shot_id, before.revision + 1, detections, doubted, silent)
         if isinstance(shot, Fix) and isinstance(before, Fix):
             shot = with_modes_of(shot, weighed_by(before, late, site, self.solver.frame))
+            self.learning.learn(shot, detections, sites)
         return replace(placed, shot=shot, detections=detections, sites=sites, silent=silent)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acoustic.air import Air
 from acoustic.instant import SECOND, after
 from localization.fix import Fix, Unfixed
 from localization.frame import Frame
+from localization.ground import Ground
 from localization.locator import Locator
 from sensors.health import Heartbeat
 from sensors.site import Local, Network, Site
@@ -287,3 +289,67 @@ def test_a_city_of_the_twenty_second_century_ends():
         pick = dataclasses.replace(detection.pick, onset_ns=detection.pick.onset_ns + shift_ns)
         locator.receive(dataclasses.replace(detection, pick=pick))
     assert len(locator.finish()) == 1
+
+
+WINDY = Air(temperature_c=12.0, temperature_sigma_c=0.5, wind_east_m_per_s=5.0, wind_north_m_per_s=-4.0)
+CALM = dataclasses.replace(WINDY, wind_east_m_per_s=0.0, wind_north_m_per_s=0.0, wind_sigma_m_per_s=4.0)
+DENSE = streets.ring(10, 350.0, 4)
+
+
+def night_of(locator, sensors, count, *, air=WINDY, late_s=None):
+    """Bangs half a minute apart all over a network; each with the last fix that was told of it."""
+    told = []
+    for k, place in enumerate(np.random.default_rng(6).uniform(-200.0, 200.0, (count, 2))):
+        place = (float(place[0]), float(place[1]))
+        late = late_s if late_s and k >= 4 else None
+        for detection in streets.bang(sensors, place, 5.0 + 30.0 * k, air=air, noise_s=0.0005, seed=k, late_s=late):
+            locator.receive(detection)
+        (shot,) = locator.tick(after(streets.START_NS, 30.0 + 30.0 * k))
+        told.append((place, shot))
+    return told
+
+
+def test_the_air_that_bangs_felt_places_the_next():
+    """The report says calm; it blows with 6.4 m/s. The first fix knows no better, the last ones do, and say so."""
+    told = night_of(streets.locator(DENSE, CALM), DENSE, 10)
+    first, last = told[0][1], told[-1][1]
+    assert first.air == CALM
+    assert last.air.wind_east_m_per_s == pytest.approx(5.0, abs=1.5)
+    assert last.air.wind_north_m_per_s == pytest.approx(-4.0, abs=1.5)
+    assert last.best.ellipse.area_m2 < first.best.ellipse.area_m2
+    assert max(streets.off_m(shot, place) for place, shot in told[3:]) < 3.0
+
+
+def test_a_clock_that_steps_is_doubted_by_the_locator():
+    locator = streets.locator(DENSE, WINDY)
+    told = night_of(locator, DENSE, 14, late_s={"D": 0.015})
+    assert [state.sensor_id for state in locator.learning.sensors.flagged()] == ["D"]
+    assert max(streets.off_m(shot, place) for place, shot in told) < 3.0
+
+
+def test_a_clock_that_is_known_to_be_fast_is_set_right():
+    """Sensor B shows everything 0.2 s late, and its site says so: as if nothing were."""
+    sites = [dataclasses.replace(s, clock_offset_s=0.2 if s.sensor_id == "B" else 0.0) for s in CITY.sites]
+    fast = Network(tuple(sites))
+    heard = streets.bang(CITY, (60.0, -80.0), 5.0)
+    shown = [
+        dataclasses.replace(d, pick=dataclasses.replace(d.pick, onset_ns=after(d.pick.onset_ns, 0.2)))
+        if d.sensor_id == "B"
+        else d
+        for d in heard
+    ]
+    there, given = streets.locator(fast), streets.locator(fast)
+    for detection in shown:
+        there.receive(detection)
+    (shot,) = there.finish()
+    assert streets.off_m(shot, (60.0, -80.0)) < 0.5
+    assert shot.n_sensors == len(CITY.sites)
+    assert streets.off_m(given.solve_given("s", sorted(shown, key=lambda d: d.pick.onset_ns)), (60.0, -80.0)) < 0.5
+
+
+def test_the_ground_goes_before_the_source_s_height():
+    locator = Locator(CITY, Frame(), streets.STILL, 500.0, 1.0, ground=Ground(0.0, 1.0))
+    assert locator.solver.ground is not None
+    shot = locator.solve_given("s", streets.bang(CITY, (60.0, -80.0), 5.0))
+    assert streets.off_m(shot, (60.0, -80.0)) < 1.0
+    assert shot.best.place.up_m == pytest.approx(1.5, abs=1.0)

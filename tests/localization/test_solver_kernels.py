@@ -107,7 +107,7 @@ def test_prediction_and_its_derivatives(seed):
 
 @given(SEED, st.integers(4, 14), st.floats(10.0, 10_000.0), st.floats(-1e5, 1e5))
 def test_closed_form_holds_the_source(seed, count, side, offset_s):
-    """Without noise one of the two roots is the source, to a millionth of a metre or the rounding of the times."""
+    """Without noise one of the two roots is the source, to a thousandth of the array's side: a start, no answer yet."""
     c = case(seed, count, side, inside=1.0, up=0.02 * side)
     assume(broad(c.sensors))
     c.p[4:6] = 0.0
@@ -266,8 +266,9 @@ def test_agreement_by_chance_is_as_rare_as_it_says():
         if agree == 4:
             agreed += 1
             reckoned.append(math.exp(chance))
-    if agreed:
-        assert 0.2 < np.mean(reckoned) / (agreed / 10_000 / 2.0) < 5.0
+    assert agreed > 100
+    # Two more arrivals could have agreed: the chance of one is half of what was counted. A rough rule, to a factor of two.
+    assert 0.5 < np.mean(reckoned) / (agreed / 10_000 / 2.0) < 2.0
 
 
 @given(SEED)
