@@ -735,8 +735,10 @@ def weigh_scales(
         if volume > -math.inf and area > 0.0:
             shares[q], areas[q] = math.log(scales[q, 1]) + value + volume, math.sqrt(area)
         most = max(most, shares[q])
-    if most == -math.inf:
-        return most
+    if not most > -math.inf:  # the arrivals say nothing: what was believed before remains
+        for q in range(len(scales)):
+            shares[q] = scales[q, 1]
+        return -math.inf
     total = 0.0
     for q in range(len(scales)):
         shares[q] = math.exp(shares[q] - most)
@@ -932,7 +934,7 @@ def place_bang(
             c = covariances[climbed]
             undetermined = spread(sigmas, weights[climbed], prior_sigma, jacobian, c) == -math.inf
             area = math.sqrt(max(c[0, 0] * c[1, 1] - c[0, 1] * c[0, 1], 1e-300))
-            masses[climbed] = -math.inf if undetermined or mass == -math.inf else mass + heard(sensors, p, hearing)
+            masses[climbed] = -math.inf if undetermined or not mass > -math.inf else mass + heard(sensors, p, hearing)
             if masses[climbed] > -math.inf:
                 for q in range(len(scales)):
                     areas[q] /= area

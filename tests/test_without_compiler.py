@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tests", ["tests/localization/test_kernels.py", "tests/acoustic/test_gate.py"])
+@pytest.mark.parametrize("tests", ["tests/localization/test_solver_kernels.py", "tests/acoustic/test_gate.py"])
 def test_kernels_uncompiled(root, tests):
     """Five examples each: plain Python is a hundred times slower."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=few", tests]

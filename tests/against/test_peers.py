@@ -19,7 +19,7 @@ from localization.street import Street
 from sensors.site import Local, Site
 from tests import streets
 
-CLEAN = Street(path_sigma_s=0.0005, path_scale_s=0.0001, p_indirect=0.001)
+CLEAN = Street(path_sigma_s=0.0005, path_scales=((0.0001, 1.0),), p_indirect=0.001)
 
 
 def air_of(speed):
