@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 
 # numba renews what it compiled of this file when this file changes, not when the kernels that it calls in the other one
 # do: so a change there must change this line (decision 0002; a test holds the two together).
-SOLVER_KERNELS = "abefc6b6dec1"
+SOLVER_KERNELS = "9d435acea33e"
 
 NONE = -1
 ROOT_TWO_PI = 2.5066282746310002

@@ -120,7 +120,6 @@ class Locator:
         if not self._standing.heard_by_one_of_ours(message):
             self.counts["unknown-sensor"] += 1
             return ()
-        message = self._standing.on_time(message)
         if self._decided_ns is not None and message.pick.onset_ns < self._decided_ns - self._standing.horizon_ns:
             self.counts["late"] += 1
             return self._revise(message)
@@ -336,12 +335,11 @@ class Locator:
 
     def solve_given(self, shot_id: str, detections: Sequence[Detection]) -> Fix | Unfixed:
         """Fix a bang whose detections somebody has already put together, ordered by onset."""
-        heard = sorted(map(self._standing.on_time, detections), key=lambda d: (d.pick.onset_ns, d.sensor_id))
-        sites = self._standing.sites_of(heard)
-        solver, doubted = self._learnt(heard, sites)
-        shot = solver.solve(shot_id, 1, heard, doubted, given=True)
+        sites = self._standing.sites_of(detections)
+        solver, doubted = self._learnt(detections, sites)
+        shot = solver.solve(shot_id, 1, detections, doubted, given=True)
         if isinstance(shot, Fix):
-            self.learning.learn(shot, heard, sites)
+            self.learning.learn(shot, detections, sites)
         return shot
 
     def _learnt(self, detections: Sequence[Detection], sites: Sequence[Site]) -> tuple[Solver, tuple[Site, ...]]:

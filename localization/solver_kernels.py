@@ -36,6 +36,7 @@ NEAR_START_M = 3.0
 HOPELESS = 8.0  # log mass behind the best
 LEAST_APART_M = 10.0
 BENT = 0.03  # sigma over range beyond which a place outside is a crescent rather than an ellipse
+OPEN = 0.6  # sigma of the range over the range from which on it is open
 RANGE_POWER = 1.5
 LEAST_INVERSE = 0.2  # no farther than five times the range of the maximum
 ROUGH_M, FINE_M, EXACT_M = 0.03, 1e-4, 1e-6  # steps that end a climb
@@ -982,6 +983,8 @@ def unbend(sensors: Floats, weights: Floats, p: Floats, covariance: Floats) -> N
     rr = ce * ce * covariance[0, 0] + 2.0 * ce * cn * covariance[0, 1] + cn * cn * covariance[1, 1]
     tt = cn * cn * covariance[0, 0] - 2.0 * ce * cn * covariance[0, 1] + ce * ce * covariance[1, 1]
     rt = ce * cn * (covariance[1, 1] - covariance[0, 0]) + (ce * ce - cn * cn) * covariance[0, 1]
+    if rr > OPEN * OPEN * r0 * r0:
+        return  # the range is not known at all: the maximum's own ellipse says so
     sigma_q, q0 = math.sqrt(rr) / (r0 * r0), 1.0 / r0
     slope = -rt / rr * r0  # of the bearing on the inverse range: dq = -dr / r0^2, and tt is r0^2 times the bearing's
     sigma_b = math.sqrt(max(tt - rt * rt / rr, 0.0)) / r0

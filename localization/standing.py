@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.instant import SECOND, after
+from acoustic.instant import SECOND
 from localization.search import Search
 
 if TYPE_CHECKING:
@@ -62,15 +61,6 @@ class Standing:
     def heard_by_one_of_ours(self, detection: Detection) -> bool:
         """Whether the detection's sensor was in the network when it heard it."""
         return any(site.stood_at(detection.pick.onset_ns) for site in self._stays.get(detection.sensor_id, ()))
-
-    def on_time(self, detection: Detection) -> Detection:
-        """The detection at the time it really was, its sensor's clock being fast by what its site knows."""
-        sites = self._stays.get(detection.sensor_id, ())
-        offset_s = next((s.clock_offset_s for s in sites if s.stood_at(detection.pick.onset_ns)), 0.0)
-        if offset_s == 0.0:
-            return detection
-        pick = replace(detection.pick, onset_ns=after(detection.pick.onset_ns, -offset_s))
-        return replace(detection, pick=pick)
 
     def sites_of(self, detections: Sequence[Detection]) -> tuple[Site, ...]:
         """Where each detection was heard."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from acoustic.detection import Detection
-from acoustic.instant import SECOND
+from acoustic.instant import SECOND, after
 from alerts.alert import Alert, Provenance
 from alerts.desk import Desk
 from alerts.policy import Policy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from acoustic.air import Air
     from acoustic.block import AudioBlock
     from localization.street import Street
-    from localization.study.scene import Piece, Scene
+    from localization.study.scene import Piece, Pulse, Scene
     from sensors.site import Site
 
 Event = Detection | Fix | Unfixed | Alert
@@ -166,7 +166,12 @@ def _heard(scene: Scene, machines: _Machines, progress: Callable[[float], None])
     """Hear all sensors side by side, always the one that is furthest behind; its word is the watermark."""
     streams = []
     for number, site in enumerate(scene.network.sites):
-        pieces = [piece for piece in scene.pieces if piece.sensor_id == site.sensor_id]
+        # What a clock is known to be fast by is taken off at the door: from here on all times are true.
+        pieces = [
+            replace(piece, start_ns=after(piece.start_ns, -site.clock_offset_s))
+            for piece in scene.pieces
+            if piece.sensor_id == site.sensor_id
+        ]
         if pieces:
             streams.append((pieces[0].start_ns, number, _listen(site, pieces, scene.air, progress)))
     heapq.heapify(streams)
@@ -257,13 +262,14 @@ def audio_seconds(scene: Scene) -> float:
 def _told(scene: Scene, machines: _Machines, progress: Callable[[float], None]) -> Iterator[Event]:
     """Hand over the pulses in the order of time; a shot that they come with is solved when its last one has come."""
     given: dict[str, list[Detection]] = {}
-    first_ns = min((pulse.detection.pick.onset_ns for pulse in scene.pulses), default=scene.start_ns)
-    last_ns = max((pulse.detection.pick.onset_ns for pulse in scene.pulses), default=scene.start_ns)
+    pulses = _on_time(scene)
+    first_ns = min((pulse.detection.pick.onset_ns for pulse in pulses), default=scene.start_ns)
+    last_ns = max((pulse.detection.pick.onset_ns for pulse in pulses), default=scene.start_ns)
     for sensor_id, listening in scene.listening.items():
         from_ns = listening.from_ns if listening.from_ns is not None else min(first_ns, scene.start_ns) - SECOND
         machines.locator.listened(sensor_id, from_ns, listening.to_ns or last_ns + QUIET_NS)
-    awaited = Counter(pulse.shot_id for pulse in scene.pulses)
-    for pulse in scene.pulses:
+    awaited = Counter(pulse.shot_id for pulse in pulses)
+    for pulse in pulses:
         yield from machines.tick(pulse.detection.pick.onset_ns)
         progress(1.0)
         if pulse.shot_id is None:
@@ -276,6 +282,20 @@ def _told(scene: Scene, machines: _Machines, progress: Callable[[float], None]) 
         if len(heard) == awaited[pulse.shot_id]:
             yield from machines.tell((machines.locator.solve_given(pulse.shot_id, given.pop(pulse.shot_id)),))
     yield from machines.finish()
+
+
+def _on_time(scene: Scene) -> tuple[Pulse, ...]:
+    """The pulses at their true times, in their order: what a clock is known to be fast by is taken off at the door."""
+    fast_s = {site.sensor_id: site.clock_offset_s for site in scene.network.sites if site.clock_offset_s}
+    if not fast_s:
+        return scene.pulses
+    pulses = []
+    for pulse in scene.pulses:
+        pick = pulse.detection.pick
+        onset_ns = after(pick.onset_ns, -fast_s.get(pulse.detection.sensor_id, 0.0))
+        detection = replace(pulse.detection, pick=replace(pick, onset_ns=onset_ns))
+        pulses.append(replace(pulse, detection=detection))
+    return tuple(sorted(pulses, key=lambda p: (p.detection.pick.onset_ns, p.detection.sensor_id)))
 
 
 def _provenance(scene: Scene, policy: Policy, street: Street) -> Provenance:

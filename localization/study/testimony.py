@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -121,10 +121,7 @@ class Street:
         floors = scene.noise_floors_db_spl
         self.floors = np.array([floors.get(site.sensor_id, math.nan) for site in self.sites])
         self.sounds: dict[str, list[Sound]] = {site.sensor_id: [] for site in self.sites}
-        # A run tells of a pulse what its sensor showed; what is known of that clock is taken off here.
-        fast_s = {site.sensor_id: site.clock_offset_s for site in self.sites}
-        true = [replace(s, time_ns=after(s.time_ns, -fast_s.get(s.sensor_id, 0.0))) for s in sounds]
-        for sound in sorted(true, key=lambda s: (s.time_ns, s.pulse_id)):
+        for sound in sorted(sounds, key=lambda s: (s.time_ns, s.pulse_id)):
             self.sounds.get(sound.sensor_id, []).append(sound)
         self.placed = {shot.shot_id for shot in shots if shot.places}
         self.arrivals = [
