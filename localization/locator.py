@@ -233,6 +233,7 @@ class Locator:
             (self._habits.echoes_per_s(ECHO_FADE_S), ECHO_FADE_S),
             self._attendance.listening(sites, zero_ns),
             self._attendance.floors(sites, zero_ns),
+            boasts=self._inbox.boasts(zero_ns, self._standing.index),
         )
 
     def _recent(self, window: Window) -> list[tuple[Recent, _Placed]]:
@@ -360,7 +361,9 @@ class Locator:
             detection = self._inbox.detections[k]
             if self._is_echo(detection):
                 self.counts["echo"] += 1
-            elif detection.llr >= TELLING_LLR:
+                continue
+            self._inbox.came_to_nothing(int(k))
+            if detection.llr >= TELLING_LLR:
                 self._lonely.append(detection)
             else:
                 self.counts["unexplained"] += 1

@@ -28,6 +28,8 @@ RATE_WINDOW_S: Final = 30.0  # over which a sensor's rate of picks is taken
 FIRST_RATE_PER_S: Final = 0.2  # picks of a sensor, until it has shown its own rate
 FIRST_RATE_S: Final = 10.0  # how long a time this is worth
 USUAL_DIRECT_LOG_ODDS: Final = -1.7  # one pick in six or so is a direct sound, where shots are fired
+BOAST_FADE_S: Final = 120.0  # over which picks that came to nothing are forgotten
+BOAST_FIRST: Final = 12.0  # picks as rare as they say, to begin with
 MOST_DIRECTNESS: Final = 3.0
 MOST_SMALL: Final = 0.55  # share of weak picks that are of something small nearby
 SMALL_DB: Final = 17.9
@@ -87,6 +89,7 @@ class Inbox:
         self._lately: deque[tuple[int, str]] = deque()
         self._counts = np.zeros(0)
         self._began_ns: int | None = None
+        self._idle: dict[str, tuple[int, float, float]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self.detections) + len(self._lately)
@@ -144,6 +147,30 @@ class Inbox:
         self.rows, self.detections = self.rows[order], [self.detections[k] for k in order]
         return gone
 
+    def came_to_nothing(self, k: int) -> None:
+        """Note that the pick in row k was of no bang: as rare as it said it was, or one of many that say so."""
+        detection, rarity = self.detections[k], float(self.rows["rarity"][k])
+        onset_ns = detection.pick.onset_ns
+        count, total = self._faded(detection.sensor_id, onset_ns)
+        self._idle[detection.sensor_id] = onset_ns, count + 1.0, total + math.exp(rarity)
+
+    def _faded(self, sensor_id: str, now_ns: int) -> tuple[float, float]:
+        since_ns, count, total = self._idle.get(sensor_id, (now_ns, 0.0, 0.0))
+        fade = math.exp(-max(now_ns - since_ns, 0) / SECOND / BOAST_FADE_S)
+        return fade * count, fade * total
+
+    def boasts(self, now_ns: int, index: Mapping[str, int]) -> NDArray[np.float64]:
+        """How many times more often than their rarity says picks of a sensor came to nothing lately, (S,), 1 or more.
+
+        Rarity is what a pick says of itself. One that says so at every slamming door says nothing.
+        """
+        result = np.ones(len(index))
+        for sensor_id in self._idle:
+            if sensor_id in index:
+                count, total = self._faded(sensor_id, now_ns)
+                result[index[sensor_id]] = max(1.0, (BOAST_FIRST + total) / (BOAST_FIRST + count))
+        return result
+
     def rates(self, now_ns: int, index: Mapping[str, int]) -> NDArray[np.float64]:
         """How many picks a second each sensor reported lately, 1/s, (S,)."""
         since_ns = now_ns - round(RATE_WINDOW_S * SECOND)
@@ -163,6 +190,7 @@ def lay_out(
     listening: NDArray[np.bool_],
     floors: NDArray[np.float64],
     times: NDArray[np.float64] | None = None,
+    boasts: NDArray[np.float64] | None = None,
 ) -> Window:
     """Lay out picks for the kernels.
 
@@ -182,6 +210,8 @@ def lay_out(
         As in `Window`.
     times : (P,) float64 or None
         The times where somebody has them in seconds already.
+    boasts : (S,) float64 or None
+        As `Inbox.boasts` tells them; None for none.
     """
     owner = np.ascontiguousarray(rows["sensor"])
     first = np.searchsorted(owner, np.arange(len(rates) + 1)).astype(np.int64)
@@ -192,13 +222,14 @@ def lay_out(
     behind = np.empty(len(rows))
     echo_rates(times, levels, first, *echoes, *ECHO_LEVEL_DB, behind)
     usual = rates[owner]
+    chance = usual if boasts is None else usual * boasts[owner]
     return Window(
         zero_ns=zero_ns,
         first=first,
         owner=owner,
         times=times,
         sigma=np.ascontiguousarray(rows["sigma"]),
-        gains=-np.log(usual * np.exp(-rows["rarity"]) + behind),
+        gains=-np.log(chance * np.exp(-rows["rarity"]) + behind),
         rates=usual,
         outlier=np.full(len(rows), p_indirect),
         levels=levels,

@@ -15,6 +15,7 @@ from localization.fix import Fix, Unfixed
 from localization.frame import Frame
 from localization.ground import Ground
 from localization.locator import Locator
+from localization.window import Inbox
 from sensors.health import Heartbeat
 from sensors.site import Local, Network, Site
 from tests import streets
@@ -333,3 +334,32 @@ def test_the_ground_goes_before_the_source_s_height():
     shot = locator.solve_given("s", streets.bang(CITY, (60.0, -80.0), 5.0))
     assert streets.off_m(shot, (60.0, -80.0)) < 1.0
     assert shot.best.place.up_m == pytest.approx(1.5, abs=1.0)
+
+
+def test_sensors_that_boast_of_every_pick_make_few_places(monkeypatch):
+    """Picks at random times, each said to be loud and surely direct: at first believed, then known for what they are."""
+
+    def placed():
+        rng = np.random.default_rng(4)
+        locator = streets.locator(CITY)
+        for site in CITY.sites:
+            for time_s in rng.uniform(0.0, 300.0, rng.poisson(0.5 * 300.0)):
+                locator.receive(streets.pulse(site.sensor_id, float(time_s), llr=0.0, level_db=77.0, p_outlier=0.1))
+        return sum(isinstance(shot, Fix) for shot in locator.finish())
+
+    learnt = placed()
+    monkeypatch.setattr(Inbox, "boasts", lambda self, now_ns, index: np.ones(len(index)))
+    assert learnt < 0.15 * placed()
+
+
+def test_a_shot_among_boasts_is_found():
+    """The same sensors, and one real bang in the middle of it."""
+    rng = np.random.default_rng(9)
+    locator = streets.locator(CITY)
+    for site in CITY.sites:
+        for time_s in rng.uniform(0.0, 120.0, rng.poisson(0.2 * 120.0)):
+            locator.receive(streets.pulse(site.sensor_id, float(time_s), llr=0.0, level_db=77.0, p_outlier=0.1))
+    for detection in streets.bang(CITY, HERE, 60.0):
+        locator.receive(detection)
+    fixes = [shot for shot in locator.finish() if isinstance(shot, Fix)]
+    assert min(streets.off_m(fix, HERE) for fix in fixes) < 1.0
