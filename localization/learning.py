@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 EVERY_NS: Final = 10 * SECOND
 MOST_STRETCHES: Final = 8  # that a late arrival may still belong to
+MOST_LESSONS: Final = 6  # of a stretch
 TILE_M: Final = 500.0  # places so near each other are solved with the same air
 LEAST_FOR_AIR: Final = 6  # direct arrivals of a bang that may speak of the air
 LEAST_FOR_SENSORS: Final = 6  # and of its sensors, when each is judged by the others
@@ -52,7 +54,11 @@ class Learning:
         self._solver = solver
         self.air = AirState(solver.air)
         self.sensors = SensorStates()
+        self.counts: Counter[str] = Counter()
+        """`untaught`: fixes beyond the first `MOST_LESSONS` of a stretch, which would teach the same again."""
         self._stretches: dict[int, _Believed] = {}
+        self._lessons: deque[tuple[Fix, Sequence[Detection], Sequence[Site]]] = deque()
+        self._noted: Counter[int] = Counter()
 
     def _believed(self, time_ns: int) -> _Believed:
         """What is believed in the stretch of time that this instant lies in: once believed, it stays.
@@ -61,6 +67,7 @@ class Learning:
         """
         since_ns = time_ns // EVERY_NS * EVERY_NS
         if since_ns not in self._stretches:
+            self.catch_up()
             self._stretches[since_ns] = _Believed(since_ns)
             while len(self._stretches) > MOST_STRETCHES:
                 del self._stretches[min(self._stretches)]
@@ -68,8 +75,6 @@ class Learning:
 
     def solver_at(self, time_ns: int, place: tuple[float, float]) -> Solver:
         """The solver with the air that earlier bangs felt round a place."""
-        if not self.air.counts:
-            return self._solver
         believed = self._believed(time_ns)
         tile = round(place[0] / TILE_M), round(place[1] / TILE_M)
         if tile not in believed.solvers:
@@ -79,8 +84,6 @@ class Learning:
 
     def doubted(self, sites: Sequence[Site], time_ns: int) -> tuple[Site, ...]:
         """The sites with clocks as uncertain as earlier bangs found them."""
-        if not self.sensors.counts:
-            return tuple(sites)
         believed = self._believed(time_ns)
         for site in sites:
             if site.sensor_id not in believed.extra_s:
@@ -92,13 +95,31 @@ class Learning:
         )
 
     def learn(self, fix: Fix, detections: Sequence[Detection], sites: Sequence[Site]) -> None:
-        """Take what a fix teaches; told again under the same name, it replaces what it taught before.
+        """Note what a fix teaches, for `catch_up`; told again under the same name, it replaces what it taught before.
 
         Ambiguous fixes teach nothing, and those outside the ring of sensors nothing of the air: there it cannot be told
         from the range.
         """
         if fix.felt is None or len(fix.modes) > 1 or fix.n_sensors < min(LEAST_FOR_AIR, LEAST_FOR_SENSORS):
             return
+        stretch = fix.time_ns // EVERY_NS
+        self._noted[stretch] += 1
+        while len(self._noted) > MOST_STRETCHES:
+            del self._noted[min(self._noted)]
+        if self._noted[stretch] > MOST_LESSONS:
+            self.counts["untaught"] += 1
+        else:
+            self._lessons.append((fix, detections, sites))
+
+    def catch_up(self, most: int | None = None) -> None:
+        """Learn what was noted, or so much of it: milliseconds each, for when nobody waits for a fix.
+
+        Whatever is believed next is believed after all of it.
+        """
+        for _ in range(len(self._lessons) if most is None else min(most, len(self._lessons))):
+            self._study(*self._lessons.popleft())
+
+    def _study(self, fix: Fix, detections: Sequence[Detection], sites: Sequence[Site]) -> None:
         lesson = _Lesson(fix, detections, sites, self._solver)
         place = fix.best.place.east_m, fix.best.place.north_m
         _, prior_sigma = lesson.prior

@@ -141,6 +141,7 @@ class Locator:
             if due_ns < self._decided_ns:
                 shots += self._decide(self._decided_ns)
             else:  # nothing is ripe: go on to where something will be, or to the end
+                self.learning.catch_up(1)
                 wait = max(0, (min(due_ns, watermark_ns) - self._decided_ns) // STEP_NS - 1)
                 self._decided_ns = min(self._decided_ns + wait * STEP_NS, last_step * STEP_NS)
         return tuple(shots)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import defaultdict
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from acoustic.instant import SECOND, instant_text, parse_instant
 from localization.study.scene_reading import read_scene
@@ -16,12 +16,16 @@ from localization.study.testimony import Sound, Span
 from localization.study.why import Account, Question, why
 from sensors.recording import RecordingError, inspect
 from sensors.site import Geodetic
-from shotfix.reading import read_shots
+from shotfix.reading import check_count, number, read_alerts, read_counts, read_rows, read_shots, read_summary
 from shotfix.why_words import sentences
 
 if TYPE_CHECKING:
     from localization.study.scene import Scene
 
+DETECTIONS: Final = ("pulse_id", "sensor_id", "time_utc", "llr")
+USES: Final = ("shot_id", "pulse_id", "time_utc", "weight")
+"""What is read of detections.csv and pulses_used.csv."""
+FARTHEST_M: Final = 200_000.0  # from the nearest sensor
 AUDIBLE_NS: Final = 10 * SECOND  # from the farthest sensor that hears a shot, and its echoes
 
 
@@ -59,18 +63,19 @@ def ask(
     SceneError
         When run or scene cannot be read, or do not belong together.
     PlaceError
-        When the place is in degrees and the scene floats.
+        When the place is in degrees and the scene floats, or it lies in another part of the world.
     """
     summary = _summary(run)
     scene = read_scene(scene_path, audio=summary["audio_s"] > 0.0)
     _check_together(summary, scene, run)
     east_m, north_m = metres if metres is not None else _plane(scene, *(degrees or (0.0, 0.0)))
+    _check_near(scene, east_m, north_m)
     try:
         question = Question(time_ns, east_m, north_m, within_m, within_s)
     except ValueError as error:
         raise PlaceError(str(error)) from None
     slack_ns = round(within_s * SECOND)
-    sounds, alerts = _heard_and_told(run, time_ns - slack_ns - SECOND, time_ns + slack_ns + AUDIBLE_NS)
+    sounds, alerts = _sounds(run, time_ns - slack_ns - SECOND, time_ns + slack_ns + AUDIBLE_NS), read_alerts(run)
     account = why(question, scene, read_shots(run), sounds, _spans(scene))
     return document(account, scene, alerts) | {"sentences": sentences(account, alerts)}
 
@@ -142,7 +147,10 @@ def _told(alert: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _place(scene: Scene, east_m: float, north_m: float) -> dict[str, float | None]:
-    geodetic = scene.frame.geodetic(east_m, north_m, scene.source_up_m)
+    try:
+        geodetic = scene.frame.geodetic(east_m, north_m, scene.source_up_m)
+    except ValueError:  # so far out that the plane has left the Earth
+        geodetic = None
     return {
         "east_m": round(east_m, 3),
         "north_m": round(north_m, 3),
@@ -155,22 +163,36 @@ def _plane(scene: Scene, latitude_deg: float, longitude_deg: float) -> tuple[flo
     origin = scene.frame.origin
     if origin is None:
         raise PlaceError("this scene floats: its frame has no origin on the Earth; give --east-m and --north-m")
-    east, north, _ = scene.frame.local([Geodetic(latitude_deg, longitude_deg, origin.height_m)])[0]
+    place = scene.frame.local([Geodetic(latitude_deg, longitude_deg, origin.height_m)])[0]
+    # Below the horizon a place may be near in the plane: the other side of the Earth lies under one's feet.
+    _check_away(float(np.linalg.norm(place)), "origin of the scene")
+    east, north, _ = place
     return float(east), float(north)
+
+
+def _check_near(scene: Scene, east_m: float, north_m: float) -> None:
+    sensors = scene.frame.local([site.position for site in scene.network.sites])
+    _check_away(float(np.min(np.hypot(sensors[:, 0] - east_m, sensors[:, 1] - north_m))), "nearest sensor")
+
+
+def _check_away(away_m: float, what: str) -> None:
+    """Refuse a place that nobody means: the plane is none so far away."""
+    if not away_m <= FARTHEST_M:
+        raise PlaceError(
+            f"the place lies {away_m / 1e3:,.0f} km from the {what}: expected {FARTHEST_M / 1e3:g} km at most; are its "
+            "coordinates those of this scene?"
+        )
 
 
 # the run
 
 
 def _summary(run: Path) -> dict[str, Any]:
-    path = run / "summary.json"
+    summary = read_summary(run)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        return {"audio_s": float(summary["audio_s"]), "inputs": dict(summary["inputs_sha256"])}
-    except FileNotFoundError:
-        raise SceneError(f"{path}: absent; is this the --out folder of a replay or locate?") from None
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise SceneError(f"{path}: not as a run writes it ({error}); run it again") from None
+        return {"audio_s": number(summary["audio_s"]), "inputs": dict(summary["inputs_sha256"])}
+    except (KeyError, ValueError, TypeError) as error:
+        raise SceneError(f"{run / 'summary.json'}: not as a run writes it ({error}); run it again") from None
 
 
 def _check_together(summary: dict[str, Any], scene: Scene, run: Path) -> None:
@@ -179,47 +201,28 @@ def _check_together(summary: dict[str, Any], scene: Scene, run: Path) -> None:
         raise SceneError(f"{run}: was not made from this scene, or its sensors.csv has changed since; run it again")
 
 
-def _heard_and_told(run: Path, from_ns: int, to_ns: int) -> tuple[list[Sound], dict[str, dict[str, Any]]]:
-    """The run's pulses of a stretch of time, and the last revision of each alert, by incident."""
-    try:
-        return _sounds(run, from_ns, to_ns), _alerts(run)
-    except FileNotFoundError as error:
-        raise SceneError(f"{error.filename}: absent; is this the --out folder of a replay or locate?") from None
-    except SceneError:
-        raise
-    except (KeyError, ValueError, TypeError, RecursionError, csv.Error) as error:
-        raise SceneError(f"{run}: not as a run writes it ({error}); run it again") from None
-
-
 def _sounds(run: Path, from_ns: int, to_ns: int) -> list[Sound]:
     """The run's pulses of a stretch of time, with the shots they were laid to."""
     uses: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
-    for row in _rows(run / "pulses_used.csv"):
-        if from_ns <= parse_instant(row["time_utc"]) < to_ns:
-            uses[row["pulse_id"]].append((row["shot_id"], float(row["weight"])))
-    return [
-        Sound(
-            pulse_id=row["pulse_id"],
-            sensor_id=row["sensor_id"],
-            time_ns=time_ns,
-            llr=float(row["llr"]),
-            uses=tuple(uses.get(row["pulse_id"], ())),
-        )
-        for row in _rows(run / "detections.csv")
-        if from_ns <= (time_ns := parse_instant(row["time_utc"])) < to_ns
-    ]
+    for time_ns, pulse_id, shot_id, weight in read_rows(run / "pulses_used.csv", USES, _use):
+        if from_ns <= time_ns < to_ns:
+            uses[pulse_id].append((shot_id, weight))
+    sounds, count = [], 0
+    for sound in read_rows(run / "detections.csv", DETECTIONS, _sound):
+        count += 1
+        if from_ns <= sound.time_ns < to_ns:
+            sounds.append(replace(sound, uses=tuple(uses.get(sound.pulse_id, ()))))
+    check_count(run / "detections.csv", "rows", count, read_counts(run).get("detections"))
+    return sounds
 
 
-def _alerts(run: Path) -> dict[str, dict[str, Any]]:
-    """The last revision of each alert, by incident."""
-    with (run / "alerts.jsonl").open(encoding="utf-8") as stream:
-        told = (json.loads(line) for line in stream)
-        return {alert["incident_id"]: alert for alert in told}
+def _use(row: dict[str, str]) -> tuple[int, str, str, float]:
+    return parse_instant(row["time_utc"]), row["pulse_id"], row["shot_id"], number(row["weight"])
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        yield from csv.DictReader(stream)
+def _sound(row: dict[str, str]) -> Sound:
+    time_ns = parse_instant(row["time_utc"])
+    return Sound(row["pulse_id"], row["sensor_id"], time_ns=time_ns, llr=number(row["llr"]), uses=())
 
 
 def _spans(scene: Scene) -> dict[str, list[Span]]:

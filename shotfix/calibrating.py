@@ -28,6 +28,7 @@ FILES: Final = ("summary.json", "sensors.csv", "calibration.csv", "paths.csv", "
 
 LEAST_SENSORS: Final = 6  # of a fix that nobody surveyed
 MOST_LOCATED: Final = 1000  # of those, the best heard: all places are unknowns of one system
+MOST_SURVEYED: Final = 1000  # of surveyed shots, for the same reason
 SENSORS: Final = ("position_sigma_m", "up_sigma_m", "clock_sigma_s", "full_scale_db_spl")
 COLUMNS: Final = (
     "sensor_id", "east_m", "north_m", "east_sigma_m", "north_sigma_m", "cov_en_m2", "position_significant",
@@ -67,7 +68,7 @@ def calibrate_scenes(
     known = [scene for scene in scenes if scene.truth]
     if known and len(known) < len(scenes):
         left_out["scenes-without-truth"] = len(scenes) - len(known)
-    shots = surveyed_shots(known, left_out) if known else _best_heard(scenes, left_out)
+    shots = _thinned(surveyed_shots(known, left_out), left_out) if known else _best_heard(scenes, left_out)
     result = calibrate(
         network,
         frame,
@@ -84,6 +85,14 @@ def calibrate_scenes(
 
         draw(result, work / "calibration.png")
     return summary
+
+
+def _thinned(shots: list[Shot], left_out: Counter[str]) -> list[Shot]:
+    """As many as are computed in a minute, evenly from all: every place and occasion keeps its share."""
+    if len(shots) <= MOST_SURVEYED:
+        return shots
+    left_out["thinned-evenly"] = len(shots) - MOST_SURVEYED
+    return [shots[k * len(shots) // MOST_SURVEYED] for k in range(MOST_SURVEYED)]
 
 
 def _best_heard(scenes: list[Scene], left_out: Counter[str]) -> list[Shot]:
@@ -190,11 +199,13 @@ def _summary(result: Calibration, scenes: list[Scene]) -> dict[str, Any]:
             "clocks_corrected": sum(c.astray for c in result.corrections),
             "positions_at_prior": sum("position-at-prior" in c.flags for c in result.corrections),
             "clocks_at_prior": sum("clock-at-prior" in c.flags for c in result.corrections),
+            "disagree": sum(c.disagrees for c in result.corrections),
             "left_out": dict(sorted(result.left_out.items())),
         },
         "rms_before_s": before,
         "rms_with_sensors_s": after,
         "rms_with_paths_s": paths,
+        "off_sigmas": round(result.off_sigmas, 3),
         "path_sigma_s": result.path_sigma_s,
         "largest_move_m": round(max(math.hypot(c.east_m, c.north_m) for c in result.corrections), 3),
         "warnings": list(result.warnings),
@@ -215,5 +226,7 @@ def told(summary: dict[str, Any], out: Path) -> str:
         f"clocks      {counts['clocks_corrected']} corrected; {unknown[1]} not observed",
         f"residuals   {before:.2f} ms as surveyed, {after:.2f} ms with sensors corrected, {paths:.2f} ms with paths",
     ]
+    if counts["disagree"]:
+        lines.append(f"disagree    {counts['disagree']} sensors, with all that is assumed: not corrected")
     lines += [f"left out    {count} {what}" for what, count in counts["left_out"].items()]
     return "\n".join([*lines, f"results in {out}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -17,6 +18,33 @@ INTERRUPTED: Final = 130
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 SOMEWHERE = click.Path(path_type=Path)
+FARTHEST_M: Final = 1e8  # of coordinates: as far as sensors may stand from the origin of their plane
+LARGEST_CELL_M: Final = 100_000.0
+
+
+class Number(click.types.FloatParamType):
+    """A finite number."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert it; nan and inf are errors of usage, as is what is no number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+class Within(click.FloatRange):
+    """A finite number within bounds: by themselves they stop no nan, which is below none and above none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert it, as `Number` does; outside the bounds it is an error of usage."""
+        return float(super().convert(NUMBER.convert(value, param, ctx), param, ctx))
+
+
+NUMBER: Final = Number()
+METRES_OF_PLANE: Final = Within(-FARTHEST_M, FARTHEST_M)
 
 
 class Commands(click.Group):
@@ -214,14 +242,12 @@ def classify(files: tuple[Path, ...]) -> None:
 @main.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @SCENES
-@click.option("--within", "within_m", type=click.FloatRange(min=0.1), default=50.0, show_default=True, metavar="METRES",
+@click.option("--within", "within_m", type=Within(0.1, 1e5), default=50.0, show_default=True, metavar="METRES",
               help="A fix farther than this from every bang is false.")  # fmt: skip
-@click.option(
-    "--least-found", type=click.FloatRange(0.0, 1.0), help="Fail (exit 1) below this share of gunshots found."
-)
-@click.option("--most-median", "most_median_m", type=click.FloatRange(min=0.0), metavar="METRES",
+@click.option("--least-found", type=Within(0.0, 1.0), help="Fail (exit 1) below this share of gunshots found.")
+@click.option("--most-median", "most_median_m", type=Within(min=0.0), metavar="METRES",
               help="Fail (exit 1) above this median error.")  # fmt: skip
-@click.option("--least-held", type=click.FloatRange(0.0, 1.0), help="Fail (exit 1) when fewer regions hold the truth.")
+@click.option("--least-held", type=Within(0.0, 1.0), help="Fail (exit 1) when fewer regions hold the truth.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Draw errors by position and the reliability curve (.png, .svg or .pdf).")  # fmt: skip
 @JSON
@@ -241,6 +267,8 @@ def score(
 
     if plot is not None and plot.suffix.lower() not in PICTURES:
         raise click.UsageError(f"--plot {plot}: expected a name that ends in {', '.join(PICTURES)}")
+    if plot is not None and not plot.parent.is_dir():
+        raise FileNotFoundError(f"--plot {plot}: there is no folder {plot.parent}; make it first, or name another file")
     figures = score_runs(folder, scenes, within_m, plot)
     broken = judged(figures["all"], least_found=least_found, most_median_m=most_median_m, least_held=least_held)
     click.echo(json.dumps(figures | {"broken": broken}) if as_json else told(figures))
@@ -253,21 +281,21 @@ def score(
 @main.command()
 @click.argument("sensors", type=SOMEWHERE, metavar="SENSORS")
 @OUT
-@click.option("--cell", "cell_m", type=click.FloatRange(min=0.1), metavar="METRES",
+@click.option("--cell", "cell_m", type=Within(0.1, LARGEST_CELL_M), metavar="METRES",
               help="Side of a cell; without it a round number, some 50 of them across.")  # fmt: skip
 @click.option("--down", multiple=True, metavar="SENSOR_ID", help="A sensor that does not listen; may be repeated.")
-@click.option("--temperature-c", type=float, help="Instead of the scene's.")
-@click.option("--wind-speed", "wind_speed_m_per_s", type=click.FloatRange(min=0.0), metavar="M/S",
+@click.option("--temperature-c", type=NUMBER, help="Instead of the scene's.")
+@click.option("--wind-speed", "wind_speed_m_per_s", type=Within(min=0.0), metavar="M/S",
               help="Instead of the scene's.")  # fmt: skip
-@click.option("--wind-from", "wind_from_deg", type=click.FloatRange(0.0, 360.0), metavar="DEGREES",
+@click.option("--wind-from", "wind_from_deg", type=Within(0.0, 360.0), metavar="DEGREES",
               help="Clockwise from north, where the wind comes from.")  # fmt: skip
-@click.option("--noise-floor", "floor_db_spl", type=float, metavar="DB_SPL",
+@click.option("--noise-floor", "floor_db_spl", type=NUMBER, metavar="DB_SPL",
               help="Of sensors without a noise_floor_db_spl in sensors.csv; by itself 58, walls included.")  # fmt: skip
-@click.option("--louder", "louder_db", type=float, metavar="DB",
+@click.option("--louder", "louder_db", type=NUMBER, metavar="DB",
               help="How much louder than a handgun in the open the shots are.")  # fmt: skip
-@click.option("--source-sigma", "source_sigma_db", type=float, metavar="DB",
+@click.option("--source-sigma", "source_sigma_db", type=NUMBER, metavar="DB",
               help="Scatter of the loudness of shots: 12; for handguns outdoors 6.")  # fmt: skip
-@click.option("--path-sigma", "path_sigma_s", type=float, metavar="SECONDS",
+@click.option("--path-sigma", "path_sigma_s", type=NUMBER, metavar="SECONDS",
               help="What walls and corners add to arrival times: 0.005.")  # fmt: skip
 @click.option("--plot", is_flag=True, help="Also draw DIR/coverage.png.")
 @FORCE
@@ -306,13 +334,13 @@ def coverage(
 @click.argument("run", type=FOLDER, metavar="RUN_DIR")
 @click.argument("scene", type=SOMEWHERE, metavar="SCENE")
 @click.option("--at-time", required=True, metavar="RFC3339", help="When, with a zone: 2026-11-21T03:12:08Z.")
-@click.option("--east-m", type=float, help="Where, in the scene's plane.")
-@click.option("--north-m", type=float)
-@click.option("--latitude", type=click.FloatRange(-90.0, 90.0), help="Or on the Earth, in degrees.")
-@click.option("--longitude", type=click.FloatRange(-180.0, 180.0))
-@click.option("--within-m", type=click.FloatRange(min=0.1), default=50.0, show_default=True, metavar="METRES",
+@click.option("--east-m", type=METRES_OF_PLANE, help="Where, in the scene's plane.")
+@click.option("--north-m", type=METRES_OF_PLANE)
+@click.option("--latitude", type=Within(-90.0, 90.0), help="Or on the Earth, in degrees.")
+@click.option("--longitude", type=Within(-180.0, 180.0))
+@click.option("--within-m", type=Within(0.1, 5000.0), default=50.0, show_default=True, metavar="METRES",
               help="How surely the place is known.")  # fmt: skip
-@click.option("--within-s", type=click.FloatRange(min=0.001), default=1.0, show_default=True, metavar="SECONDS",
+@click.option("--within-s", type=Within(0.001, 600.0), default=1.0, show_default=True, metavar="SECONDS",
               help="How surely the time is known.")  # fmt: skip
 @JSON
 def why(
@@ -356,9 +384,9 @@ def _pair(one: float | None, other: float | None) -> tuple[float, float] | None:
 @SCENES
 @OUT
 @FORCE
-@click.option("--position-sigma-m", type=click.FloatRange(min=0.0), default=0.0, metavar="METRES",
+@click.option("--position-sigma-m", type=Within(0.0, 1e4), default=0.0, metavar="METRES",
               help="Believe no sensor's survey to be better than this.")  # fmt: skip
-@click.option("--clock-sigma-s", type=click.FloatRange(min=0.0), default=0.0, metavar="SECONDS",
+@click.option("--clock-sigma-s", type=Within(0.0, 3600.0), default=0.0, metavar="SECONDS",
               help="Believe no sensor's clock to be better than this.")  # fmt: skip
 @JSON
 def calibrate(

@@ -16,16 +16,21 @@ from localization.study.folder import complete, write_table
 from localization.study.hearing import Ear
 from localization.study.setting_reading import read_setting
 from localization.study.sharpness import Timing
+from localization.study.table import SceneError
+from sensors.site import Geodetic
 from shotfix.results import check_free
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from localization.study.scene import Scene
 
 FILES: Final = ("coverage.json", "coverage.csv", "coverage.geojson", "coverage.png")
 EAR: Final = ("floor_db_spl", "louder_db", "source_sigma_db")
 TIMING: Final = ("pick_sigma_s", "path_sigma_s")
 """What of `Ear` and `Timing` a user may say otherwise."""
+FARTHEST_M: Final = 200_000.0  # from the mean of the sensors
+HIGHEST_M: Final = 4_000.0  # of shots above the plane, which at 200 km is 3,100 m above the Earth
 CONTOURS_M: Final = (10.0, 25.0, 50.0, 100.0)
 COLUMNS: Final = (
     "east_m", "north_m", "latitude_deg", "longitude_deg", "inside_hull", "heard_by",
@@ -53,7 +58,7 @@ def cover(
     Raises
     ------
     SceneError
-        When the sensors cannot be read.
+        When the sensors cannot be read, or are spread over more than one plane holds.
     CoverageError
         When the map cannot be computed as asked.
     OutputError
@@ -61,6 +66,7 @@ def cover(
     """
     check_free(folder, force=force, files=FILES)
     scene = read_setting(sensors)
+    _check_extent(scene, "sensors.csv" if sensors.is_dir() else sensors.name)
     try:
         air = _air(scene.air, **(weather or {}))
         ears, times = Ear(**(ear or {})), Timing(**(timing or {}))
@@ -77,6 +83,29 @@ def cover(
 
             draw_coverage(found, work / "coverage.png")
     return summary(found)
+
+
+def _check_extent(scene: Scene, file: str) -> None:
+    """Refuse sensors on the Earth that no plane holds.
+
+    Raises
+    ------
+    SceneError
+        When one lies farther from their mean than a plane is good for.
+    """
+    if scene.frame.origin is None:
+        return
+    sites = scene.network.sites
+    places = scene.frame.local([site.position for site in sites])
+    away = np.linalg.norm(places, axis=1)
+    if isinstance(sites[0].position, Geodetic) and float(np.max(away)) > FARTHEST_M:
+        odd = sites[int(np.argmax(np.linalg.norm(places - np.median(places, axis=0), axis=1)))].sensor_id
+        raise SceneError(
+            f"{file}: the sensors lie up to {np.max(away) / 1e3:,.0f} km from their mean; a map is of one city, "
+            f"{FARTHEST_M / 1e3:g} km at most: is a sign or a decimal point of {odd} wrong?"
+        )
+    if not abs(scene.source_up_m) <= HIGHEST_M:
+        raise SceneError(f"scene.toml source: shots {scene.source_up_m:g} m above the plane; no map is that high")
 
 
 def _air(

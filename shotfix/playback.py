@@ -116,6 +116,7 @@ class _Machines:
 
     def doubted(self) -> dict[str, str]:
         """Sensors that lost weight, and why."""
+        self.locator.learning.catch_up()
         return {state.sensor_id: state.reason for state in self.locator.learning.sensors.flagged()}
 
     def receive(self, message: Message) -> Iterator[Event]:

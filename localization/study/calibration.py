@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from acoustic.instant import seconds_between
 from localization.frame import Frame
-from localization.study.calibration_shots import Shot
+from localization.study.calibration_doubt import DISAGREES, LEAST_PLACES, LEAST_SHOTS, Doubt, doubt
+from localization.study.calibration_layout import laid_out
 from localization.study.calibration_solve import Arrivals, Solved, fitted, root_mean_square, solve
 from localization.study.table import SceneError
 from sensors.site import Geodetic, Local, Network, Site
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from localization.study.calibration_shots import Shot
+
     Floats = NDArray[np.float64]
 
 SIGNIFICANT: Final = 2.0  # sigmas
 SIGNIFICANT_TWO_AXES: Final = 6.18  # chi-square with two degrees of freedom at the 95.45 % that two sigma are of one
 UNTOLD: Final = 0.7  # of the prior's sigma: what is left above this was not observed
-LEAST_SHOTS: Final = 3
-LEAST_PLACES: Final = 3  # from fewer a late path and a sensor astray look alike, and nothing is corrected
-SAME_PLACE_M: Final = 1.0  # of surveys
-SAME_PATH_M: Final = 25.0  # of shots nobody surveyed
 LATE_S: Final = 0.005  # a path that comes later than this, surely, is blocked
+LARGEST_CLOCK_SIGMA_S: Final = 3600.0
+NAMED: Final = 6  # sensors in one warning
 PATH_SIGMAS_S: Final = (0.001, 0.002, 0.003, 0.005, 0.008, 0.012)
 PATH_SIGMA_S: Final = 0.005  # where shots from too few places cannot tell it
 
@@ -56,7 +56,11 @@ class Correction:
         Residuals of its arrivals: as surveyed; with the sensors' corrections; with the paths' excess too.
     flags : tuple of str
         `position` and `clock` where the correction is significant; `position-at-prior` and `clock-at-prior` where the
-        shots do not tell; `late-paths`, `few-shots`, `few-places`, `unheard`.
+        shots do not tell; `late-paths`, `few-shots`, `few-places`, `unheard`; `disagrees` where even after calibration
+        its arrivals lie far beyond what is assumed, or most of them come late and its neighbours' do not: nothing of
+        it is corrected then.
+    shown_s : float
+        Root mean square of its arrivals' residuals with the sensors' corrections, but for a few that are far off.
     """
 
     sensor_id: str
@@ -75,6 +79,12 @@ class Correction:
     rms_after_s: float = 0.0
     rms_path_s: float = 0.0
     flags: tuple[str, ...] = ()
+    shown_s: float = 0.0
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether it is not what was told of it, and not put right by a correction either."""
+        return "disagrees" in self.flags
 
     @property
     def moved(self) -> bool:
@@ -116,6 +126,9 @@ class Calibration:
     path_sigma_s: float
     residuals_s: tuple[Floats, Floats, Floats]
     left_out: Counter[str]
+    off_sigmas: float = 0.0
+    """Sigma of all residuals after calibration, by their median, over what is assumed: 1 or less, or something is not
+    as told; from 5 on the shots do not fit the network."""
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -142,6 +155,19 @@ class Calibration:
                 f"all shots came from {self.places} place{'s' * (self.places > 1)}: a sensor that is off cannot be "
                 f"told from a path that is late, so no sensor is corrected; {LEAST_PLACES} places or more, round the "
                 "network, would tell"
+            )
+        lost = [c for c in self.corrections if c.disagrees]
+        if self.off_sigmas > DISAGREES:
+            told.append(
+                f"the shots do not fit this network at all: in the median they are {self.off_sigmas:.0f} sigmas off, "
+                "so nothing is corrected; check times, shot_id and places, and that all scenes are of these sensors"
+            )
+        elif lost:
+            names = ", ".join(f"{c.sensor_id} ({_duration(c.shown_s)})" for c in lost[:NAMED])
+            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+            told.append(
+                f"not what sensors.csv says, and not corrected: {names}{more}; clock_sigma_s is widened to what is "
+                "shown: check clock and survey, or leave the sensor out"
             )
         return tuple(told)
 
@@ -187,7 +213,7 @@ def calibrate(
             "its shots can be placed"
         )
     surveyed = all(shot.sigma_m is not None for shot in shots)
-    arrivals, paths = _laid_out(network, frame, shots, least_position_sigma_m, least_clock_sigma_s)
+    arrivals, paths = laid_out(network, frame, shots, least_position_sigma_m, least_clock_sigma_s)
     places = len({place for place, _ in paths})
     solved = fitted(arrivals, PATH_SIGMAS_S if places >= LEAST_PLACES else (PATH_SIGMA_S,))
     pinned = replace(arrivals, sensor_sigma=np.zeros_like(arrivals.sensor_sigma))
@@ -209,10 +235,13 @@ def calibrate(
         )
         for k, (place, sensor) in enumerate(paths)
     )
+    late = solved.excess > np.maximum(LATE_S, SIGNIFICANT * solved.excess_sigma)
+    doubts = doubt(arrivals, solved, residuals[1], late, corrected=places >= LEAST_PLACES)
+    made = _Made(arrivals, solved, residuals, late, doubts)
     return Calibration(
         network=network,
         frame=frame,
-        corrections=tuple(_correction(site, k, arrivals, solved, residuals) for k, site in enumerate(network.sites)),
+        corrections=tuple(_correction(site, k, made) for k, site in enumerate(network.sites)),
         excesses=excesses,
         surveyed=surveyed,
         shots=len(shots),
@@ -220,78 +249,24 @@ def calibrate(
         path_sigma_s=solved.path_sigma_s,
         residuals_s=residuals,
         left_out=left_out or Counter(),
+        off_sigmas=doubts.off_sigmas,
     )
 
 
-def _laid_out(
-    network: Network, frame: Frame, shots: Sequence[Shot], least_position_sigma_m: float, least_clock_sigma_s: float
-) -> tuple[Arrivals, list[tuple[int, int]]]:
-    """The shots as arrays, and the place and sensor of each path."""
-    index = {site.sensor_id: k for k, site in enumerate(network.sites)}
-    local = frame.local([shot.place for shot in shots])
-    surveyed = [shot.sigma_m is not None for shot in shots]
-    # Surveyed shots from one spot share the survey's error; of others, each has a place of its own.
-    spot = _clusters(local[:, :2], SAME_PLACE_M)
-    own = [spot[k] if surveyed[k] else len(shots) + k for k in range(len(shots))]
-    order = {name: k for k, name in enumerate(dict.fromkeys(own))}
-    lair = _clusters(local[:, :2], SAME_PATH_M)
-    occasions = {name: k for k, name in enumerate(dict.fromkeys(shot.occasion for shot in shots))}
-    paths: dict[tuple[int, int], int] = {}
-    rows = []
-    for k, shot in enumerate(shots):
-        zero_ns = min(onset_ns for _, onset_ns, _ in shot.arrivals)
-        for sensor_id, onset_ns, sigma_s in shot.arrivals:
-            sensor = index[sensor_id]
-            path = paths.setdefault((order[own[k]] if surveyed[k] else lair[k], sensor), len(paths))
-            rows.append((sensor, k, path, seconds_between(zero_ns, onset_ns), sigma_s))
-    table = np.array(rows)
-    places, place_sigma = np.zeros((len(order), 3)), np.zeros((len(order), 3))
-    air, air_sigma = np.zeros((len(occasions), 3)), np.zeros((len(occasions), 3))
-    for k, shot in enumerate(shots):
-        places[order[own[k]]] = local[k]
-        flat = math.inf if shot.sigma_m is None else shot.sigma_m
-        place_sigma[order[own[k]]] = flat, flat, shot.up_sigma_m
-        a = shot.air
-        air[occasions[shot.occasion]] = a.sound_speed_m_per_s, a.wind_east_m_per_s, a.wind_north_m_per_s
-        air_sigma[occasions[shot.occasion]] = a.sound_speed_sigma_m_per_s, a.wind_sigma_m_per_s, a.wind_sigma_m_per_s
-    sites = network.sites
-    flat_m = np.maximum([site.position_sigma_m for site in sites], least_position_sigma_m)
-    clock_s = np.maximum([site.clock_sigma_s for site in sites], least_clock_sigma_s)
-    arrivals = Arrivals(
-        sensor=table[:, 0].astype(np.int64),
-        shot=table[:, 1].astype(np.int64),
-        path=table[:, 2].astype(np.int64),
-        times=table[:, 3],
-        sigmas=table[:, 4],
-        shot_place=np.array([order[name] for name in own]),
-        shot_air=np.array([occasions[shot.occasion] for shot in shots]),
-        sensors=frame.local([site.position for site in sites]),
-        places=places,
-        air=air,
-        sensor_sigma=np.column_stack([flat_m, flat_m, clock_s]),
-        place_sigma=place_sigma,
-        air_sigma=air_sigma,
-        path_sensor=np.array([sensor for _, sensor in paths]),
-        height_sigma=np.array([site.up_sigma_m for site in sites]),
-    )
-    return arrivals, list(paths)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """What was made of the arrivals; the residuals as in `Calibration`, and which paths are late."""
+
+    arrivals: Arrivals
+    solved: Solved
+    residuals: tuple[Floats, Floats, Floats]
+    late: NDArray[np.bool_]
+    doubts: Doubt
 
 
-def _clusters(points: Floats, within_m: float) -> list[int]:
-    """For each point the first one within reach that leads a cluster."""
-    leaders: list[int] = []
-    result = []
-    for k, point in enumerate(points):
-        near = [j for j in leaders if math.dist(points[j], point) < within_m]
-        if not near:
-            leaders.append(k)
-        result.append(near[0] if near else k)
-    return result
-
-
-def _correction(
-    site: Site, k: int, arrivals: Arrivals, solved: Solved, residuals: tuple[Floats, Floats, Floats]
-) -> Correction:
+def _correction(site: Site, k: int, made: _Made) -> Correction:
+    arrivals, solved, residuals = made.arrivals, made.solved, made.residuals
+    lost = bool(made.doubts.lost[k])
     mine = arrivals.sensor == k
     shots = int(np.sum(mine))
     places = len(set(arrivals.path[mine].tolist()))
@@ -306,7 +281,7 @@ def _correction(
         flags.append("few-shots")
     elif places < LEAST_PLACES:
         flags.append("few-places")
-    told = shots >= LEAST_SHOTS and places >= LEAST_PLACES
+    told = shots >= LEAST_SHOTS and places >= LEAST_PLACES and not (lost or made.doubts.hopeless)
     if told and float(value[:2] @ np.linalg.solve(flat, value[:2])) > SIGNIFICANT_TWO_AXES:
         flags.append("position")
     if told and abs(value[2]) > SIGNIFICANT * clock_sigma:
@@ -315,9 +290,10 @@ def _correction(
         flags.append("position-at-prior")
     if clock_sigma > UNTOLD * prior[2]:
         flags.append("clock-at-prior")
-    late = (arrivals.path_sensor == k) & (solved.excess > np.maximum(LATE_S, SIGNIFICANT * solved.excess_sigma))
-    if np.any(late):
+    if np.any(made.late[arrivals.path_sensor == k]):
         flags.append("late-paths")
+    if lost:
+        flags.append("disagrees")
     return Correction(
         sensor_id=site.sensor_id,
         east_m=float(value[0]),
@@ -335,7 +311,12 @@ def _correction(
         rms_after_s=root_mean_square(residuals[1][mine]),
         rms_path_s=root_mean_square(residuals[2][mine]),
         flags=tuple(flags),
+        shown_s=float(made.doubts.shown_s[k]),
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 0.9995 else f"{1e3 * seconds:.3g} ms"
 
 
 def _corrected(site: Site, c: Correction, frame: Frame) -> Site:
@@ -351,6 +332,9 @@ def _corrected(site: Site, c: Correction, frame: Frame) -> Site:
     else:
         sigma_m = math.hypot(sigma_m, math.hypot(c.east_m, c.north_m) / math.sqrt(2.0))
     clock_s = c.clock_sigma_s if c.astray else math.hypot(c.clock_sigma_s, c.clock_s)
+    if c.disagrees:
+        clock_s = min(max(clock_s, c.shown_s, site.clock_sigma_s), LARGEST_CLOCK_SIGMA_S)
+        return replace(site, clock_sigma_s=clock_s, position_sigma_m=max(sigma_m, site.position_sigma_m))
     if "few-places" in c.flags or "few-shots" in c.flags:
         return site
     return replace(site, position=position, position_sigma_m=sigma_m, clock_sigma_s=clock_s)

@@ -29,6 +29,8 @@ ARRIVAL_FREEDOM: Final = 5.0  # degrees of freedom of Student's t for arrivals: 
 LATE_FREEDOM: Final = 2.0  # and for paths that come late; early ones are normal, since nothing outruns sound
 ROUNDS: Final = 25
 SETTLED_M: Final = 1e-3
+PATHS_AT_ONCE: Final = 2_000  # bounded memory
+HELD_M: Final = 0.1  # what the mean of all clocks is held by while the rest is inverted
 UNKNOWN_M: Final = 3e4  # the sigma of what has no prior: places without a survey, and discharges
 
 
@@ -207,7 +209,7 @@ class _Problem:
             start = np.zeros(self.n)
             start[self.first[3] : self.first[4]] = self.x[self.first[3] : self.first[4]]  # discharges have no prior
             step = factor.solve(jacobian.T @ (weights * off) - priors * (self.x - start))
-            self.x = self.x + step
+            self.x = self._level(self.x + step)
             if float(np.max(np.abs(step))) < SETTLED_M:
                 break
         off, jacobian = self._rows()
@@ -246,18 +248,42 @@ class _Problem:
         across = (core.T @ sparse.diags(weights) @ path).tocsc()
         own = 1.0 / (path.T @ weights + priors[first:])  # their slopes are ones
         normal = core.T @ sparse.diags(weights) @ core + sparse.diags(priors[:first])
-        covariance = np.linalg.inv((normal - across @ sparse.diags(own) @ across.T).toarray())
+        mean = self._mean_clock()
+        # Clocks of which nothing is known leave their mean as open: held, it does not swamp what they differ by.
+        held = (normal - across @ sparse.diags(own) @ across.T).toarray() + np.outer(mean, mean) / HELD_M**2
+        covariance = np.linalg.inv(held)
         pulled = (across @ sparse.diags(own)).tocsc()
-        return covariance, own + np.asarray(pulled.multiply(covariance @ pulled).sum(axis=0)).ravel()
+        from_core = np.empty(pulled.shape[1])
+        for start in range(0, len(from_core), PATHS_AT_ONCE):
+            some = pulled[:, start : start + PATHS_AT_ONCE]
+            from_core[start : start + PATHS_AT_ONCE] = np.asarray(some.multiply(covariance @ some).sum(axis=0)).ravel()
+        return covariance, own + from_core
+
+    def _level(self, x: Floats) -> Floats:
+        """The unknowns with what all clocks share put into the discharges: exact, where the steps would creep there."""
+        shared = float(self._mean_clock() @ x[: self.first[4]])
+        heard = np.bincount(self.a.sensor, minlength=len(self.a.sensors)) > 0
+        x[2 : self.first[1] : 3][heard] -= shared
+        x[self.first[3] : self.first[4]] += shared
+        return x
+
+    def _mean_clock(self) -> Floats:
+        """What makes the mean of the clocks that were heard, each weighted by its prior, of all unknowns but paths."""
+        heard = np.bincount(self.a.sensor, minlength=len(self.a.sensors)) > 0
+        mean = np.zeros(self.first[4])
+        mean[2 : self.first[1] : 3] = np.where(heard, self.sigma[2 : self.first[1] : 3] ** -2.0, 0.0)
+        return np.asarray(mean / np.sum(mean))
 
     def _blocks(self, core: Floats, sensors: int) -> Floats:
         blocks = np.empty((sensors, 3, 3))
         for k in range(sensors):
             block = core[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
             blocks[k] = 0.5 * (block + block.T)
-        # The mean of all clocks, so weighted, is independent of everything that was heard: its variance is the prior's.
+        # The mean of all clocks, so weighted, is independent of everything that was heard: its variance is the prior's
+        # beside what it is held by.
         heard = np.bincount(self.a.sensor, minlength=sensors) > 0
-        blocks[heard, 2, 2] -= 1.0 / float(np.sum(self.sigma[2 : self.first[1] : 3][heard] ** -2.0))
+        prior = float(np.sum(self.sigma[2 : self.first[1] : 3][heard] ** -2.0))
+        blocks[heard, 2, 2] -= 1.0 / (prior + HELD_M**-2.0)
         return blocks
 
     def _log_evidence(self, off: Floats, factor: Any) -> float:

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from localization.ground import Ground
+
 MOST_POINTS: Final = 25_000_000  # 200 MB of heights: 50 km square at 10 m
 LONGEST_LINE: Final = 4_000_000  # characters: 5,000 columns need a tenth of it
+STEPS_M: Final = (0.01, 100_000.0)
+STEPS_DEG: Final = (1e-7, 10.0)
+FARTHEST_DEG: Final = 400.0  # what it is exactly is told once the grid's extent is known
+FARTHEST_M: Final = 1e8  # of coordinates: as far as sensors may stand from the origin of their plane
 USUAL_NODATA: Final = -9999.0
 _KEYS: Final = (
     "ncols",
@@ -54,10 +60,13 @@ def read_grid(path: Path, *, degrees: bool) -> Raster:
         When anything in the file is wrong; the message names the file and its line.
     """
     file = path.name
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SceneError(f"{file}: not a regular file; a ground model is an ESRI ASCII grid")
     try:
         with path.open(encoding="utf-8-sig") as stream:
             lines = _lines(file, stream)
             header, number, first = _header(file, lines)
+            _check_steps(file, header, degrees=degrees)
             return _raster(file, header, _heights(file, header, number, first, lines), degrees=degrees)
     except FileNotFoundError:
         raise SceneError(f"{file}: absent") from None
@@ -67,6 +76,17 @@ def read_grid(path: Path, *, degrees: bool) -> Raster:
         raise SceneError(f"{file}: not text; a ground model is an ESRI ASCII grid") from None
     except OSError as error:
         raise SceneError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def covers(ground: Ground, places: NDArray[np.float64]) -> bool:
+    """Whether the model reaches any of these places of the plane, (n, 3) m; one off the Earth it does not."""
+    for east_m, north_m, _ in places.tolist():
+        try:
+            if ground.height_m(east_m, north_m) is not None:
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def _lines(file: str, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -135,6 +155,17 @@ def _check(file: str, header: dict[str, float]) -> None:
     for key in ("cellsize", "dx", "dy"):
         if not header.get(key, 1.0) > 0.0:
             raise SceneError(f"{file}: {key} is {header[key]:g}; expected above 0")
+
+
+def _check_steps(file: str, header: dict[str, float], *, degrees: bool) -> None:
+    (least, most), farthest = (STEPS_DEG, FARTHEST_DEG) if degrees else (STEPS_M, FARTHEST_M)
+    what = "in frame wgs84 a grid is in degrees" if degrees else "in frame local a grid is in metres"
+    for key in ("cellsize", "dx", "dy"):
+        if key in header and not least <= header[key] <= most:
+            raise SceneError(f"{file}: {key} is {header[key]:g}; expected {least:g} to {most:g}: {what}")
+    for key in ("xllcorner", "xllcenter", "yllcorner", "yllcenter"):
+        if key in header and not abs(header[key]) <= farthest:
+            raise SceneError(f"{file}: {key} is {header[key]:g}; expected {farthest:g} at most: {what}")
 
 
 def _heights(

@@ -15,7 +15,7 @@ from acoustic.air import Air
 from acoustic.instant import parse_instant
 from localization.frame import Frame
 from localization.ground import GROUND_SIGMA_M, Ground
-from localization.study.ground_reading import read_grid
+from localization.study.ground_reading import covers, read_grid
 from localization.study.scene import HILLINESS, LEAST_SOURCE_SIGMA_M, SOURCE_BELOW_SENSORS_M, Listening, Scene
 from localization.study.table import Row, SceneError, rows
 from sensors.site import Element, Geodetic, Local, Network, Site
@@ -99,7 +99,7 @@ class SettingReader:
             network=network,
             source_up_m=up_m,
             source_sigma_m=sigma_m,
-            ground=self._ground(table.get("ground", {}), frame, wgs84=wgs84),
+            ground=self._ground(table.get("ground", {}), frame, network, wgs84=wgs84),
             listening=listening,
             noise_floors_db_spl=floors,
             warnings=tuple(self.warnings),
@@ -108,6 +108,8 @@ class SettingReader:
 
     def sensors_alone(self, path: Path) -> Scene:
         """A scene that consists of a table of sensors: in degrees where it has a column of them, else in metres."""
+        if not path.is_file():
+            raise SceneError(f"{path.name}: not a regular file; a table of sensors is read more than once")
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
             wgs84 = "latitude_deg" in stream.readline(10_000)
         sites, listening, floors = self._sites(wgs84, 0, path.name)
@@ -215,7 +217,7 @@ class SettingReader:
             raise SceneError(f"scene.toml source: height {up_m} m; expected metres")
         return up_m, sigma_m
 
-    def _ground(self, table: dict[str, Any], frame: Frame, *, wgs84: bool) -> Ground | None:
+    def _ground(self, table: dict[str, Any], frame: Frame, network: Network, *, wgs84: bool) -> Ground | None:
         values = self._numbers("ground", table, ("up_m", "height_m", "sigma_m"))
         sigma_m = values.get("sigma_m", GROUND_SIGMA_M)
         if not 0.0 <= sigma_m <= 10_000.0:
@@ -227,7 +229,13 @@ class SettingReader:
             raster = read_grid(self.folder / GROUND_FILE, degrees=wgs84)
             with (self.folder / GROUND_FILE).open("rb") as stream:
                 self.hashes[GROUND_FILE] = hashlib.file_digest(stream, "sha256").hexdigest()
-            return Ground(raster, sigma_m, frame if wgs84 else None)
+            ground = Ground(raster, sigma_m, frame if wgs84 else None)
+            if not covers(ground, frame.local([site.position for site in network.sites])):
+                self.warnings.append(
+                    f"{GROUND_FILE}: lies beside every sensor, so that the height of its edge counts everywhere; is it "
+                    f"in the scene's frame, {'degrees of WGS84' if wgs84 else 'metres as in sensors.csv'}?"
+                )
+            return ground
         if not stated:
             if values:
                 raise SceneError(f"scene.toml ground: no height; give up_m, height_m or a file {GROUND_FILE}")
@@ -259,6 +267,8 @@ class SettingReader:
     ) -> list[Row]:
         """The rows of a table of this folder, whose hash is remembered."""
         path = self.folder / file
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise SceneError(f"{file}: not a regular file; a table of a scene is read more than once")
         if path.is_file():
             with path.open("rb") as stream:
                 self.hashes[file] = hashlib.file_digest(stream, "sha256").hexdigest()

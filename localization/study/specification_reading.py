@@ -41,7 +41,11 @@ ROWS: Final = {
     "footprint": (2, "a pair of coordinates for each corner, as [[0.0, 0.0], [30.0, 0.0], [30.0, 12.0]]"),
 }
 """Keys that hold a list of rows: how many numbers each row has, and how to say so."""
+TIMES: Final = {"clock_steps_s": 1, "chatter": 2}
+"""Of these rows, how many numbers are times of the scene."""
 TRUE_AIR: Final = tuple(key for key in AIR if "sigma" not in key)
+LARGEST_NUMBER: Final = 1e300
+LONGEST_S: Final = 1e6  # of a scene's times, as for events
 KEYS: Final = {
     "name", "description", "licence", "seed", "mode", "frame", "start_utc", "duration_s", "air", "true_air", "origin",
     "source", "converter", "noise", "street", "picking", "profile", "every_sensor", "sensors", "events", "buildings",
@@ -83,7 +87,7 @@ class _Reader:
             raise self.error("frame", f"{frame!r}; expected wgs84 or local")
         given = {key: self._text(key) for key in ("description", "licence") if key in self.top}
         seconds = self._real("duration_s", self._required("duration_s"))
-        return self._checked(
+        spec = self._checked(
             "",
             lambda: Spec(
                 name=self._text("name", Path(self.file).stem),
@@ -108,6 +112,8 @@ class _Reader:
                 **given,
             ),
         )
+        self._check_rounds(spec)
+        return spec
 
     # single values
 
@@ -125,6 +131,9 @@ class _Reader:
     def _real(self, key: str, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.error(key, f"{value!r} is not a number")
+        if not abs(value) <= LARGEST_NUMBER:  # nan and inf are numbers of TOML, and its integers have no bound
+            found = f"{value}" if isinstance(value, float) else "out of any range"
+            raise self.error(key, f"{found}; expected a finite number")
         return float(value)
 
     def _whole(self, key: str, value: Any) -> int:
@@ -253,4 +262,21 @@ class _Reader:
     def _rows(self, key: str, value: Any, count: int, expected: str) -> tuple[tuple[float, ...], ...]:
         if not isinstance(value, list) or not all(isinstance(row, list) and len(row) == count for row in value):
             raise self.error(key, f"{value!r}; expected {expected}")
-        return tuple(tuple(self._real(key, each) for each in row) for row in value)
+        made = tuple(tuple(self._real(key, each) for each in row) for row in value)
+        for row in made:
+            for at_s in row[: TIMES.get(key.rsplit(".", 1)[-1], 0)]:
+                if not 0.0 <= at_s <= LONGEST_S:
+                    raise self.error(key, f"{at_s:g} s; expected seconds after the scene's start, to {LONGEST_S:g}")
+        return made
+
+    def _check_rounds(self, spec: Spec) -> None:
+        """Refuse events whose rounds would bear the names of others: truth.csv could not tell them apart."""
+        named: dict[str, str] = {}
+        for k, event in enumerate(spec.events, 1):
+            numbered = [f"{event.event_id}-{n:02d}" for n in range(1, event.rounds + 1)]
+            for name in numbered if event.rounds > 1 else [event.event_id]:
+                if name in named:
+                    raise self.error(
+                        f"events[{k}].event_id", f"{event.event_id!r} has a round {name}, and so has {named[name]!r}"
+                    )
+                named[name] = event.event_id

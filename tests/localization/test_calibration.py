@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from acoustic.air import Air
 from acoustic.instant import after
 from localization.frame import Frame
-from localization.study import calibration
+from localization.study import calibration_layout
 from localization.study.calibration import Calibration, calibrate
 from localization.study.calibration_shots import Shot, common_network, surveyed_shots
 from localization.study.calibration_solve import _Problem, solve
@@ -200,6 +200,64 @@ def placed(sites, times, source):
     return float(np.hypot(*(least_squares(misfit, [*source[:2], 0.0]).x[:2] - source[:2])))
 
 
+def shown_otherwise(town, how):
+    """The town's shots, with each arrival shown ``how(sensor, shot)`` seconds later."""
+    names = [site.sensor_id for site in town.network.sites]
+    return [
+        dataclasses.replace(
+            shot,
+            arrivals=tuple((name, after(onset, how(names.index(name), k)), s) for name, onset, s in shot.arrivals),
+        )
+        for k, shot in enumerate(town.shots)
+    ]
+
+
+@pytest.mark.parametrize("off_s", [0.05, 1.0, 50.0, 3000.0])
+def test_a_sensor_that_no_correction_puts_right_is_told_and_not_believed(off_s):
+    """Its clock is far beyond what the table says of it; the others are calibrated as if it were not there."""
+    town = city(5, clock_s=0.0, move_m=1.0, places=12)
+    result = calibrate(town.network, Frame(), shown_otherwise(town, lambda sensor, _: off_s * (sensor == 2)))
+    bad = result.corrections[2]
+    print(f"off by {off_s} s: shown {bad.shown_s:.4f} s, flags {bad.flags}; all {result.off_sigmas:.2f} sigmas")
+    assert [c.disagrees for c in result.corrections] == [k == 2 for k in range(len(town.network.sites))]
+    assert not {"position", "clock"} & set(bad.flags)
+    assert result.sites[2].clock_sigma_s == pytest.approx(off_s, rel=0.2)
+    assert "S02" in result.warnings[-1]
+    assert result.off_sigmas < 2.0
+    honest = calibrate(town.network, Frame(), town.shots)
+    for k, (c, usual) in enumerate(zip(result.corrections, honest.corrections, strict=True)):
+        if k != 2:
+            sigma = max(usual.east_sigma_m, usual.north_sigma_m)
+            assert math.dist((c.east_m, c.north_m), (usual.east_m, usual.north_m)) < 3.0 * sigma
+
+
+def test_shots_that_do_not_fit_correct_nothing():
+    """Times that are off by a second at random: of another night, or of other shots."""
+    town, rng = city(6), np.random.default_rng(1)
+    result = calibrate(town.network, Frame(), shown_otherwise(town, lambda *_: float(rng.normal())))
+    print(f"{result.off_sigmas:.0f} sigmas off")
+    assert result.off_sigmas > 5.0
+    assert "do not fit this network at all" in result.warnings[-1]
+    assert not any(c.moved or c.astray for c in result.corrections)
+    assert min(site.clock_sigma_s for site in result.sites) > 0.3
+
+
+def test_what_is_as_told_is_not_doubted():
+    """Errors of the size that the table states, late paths among them: nobody is called broken."""
+    results = [calibrate(t.network, Frame(), t.shots) for t in (city(s, late=0.15, places=12) for s in range(5))]
+    assert not any(c.disagrees for result in results for c in result.corrections)
+    assert all(0.2 < result.off_sigmas < 2.0 for result in results)
+
+
+def test_clocks_of_which_nothing_is_known_keep_honest_sigmas():
+    """However wide the prior: what clocks differ by is known as well as the shots tell, and no better."""
+    town = city(7)
+    told, wide = (calibrate(town.network, Frame(), town.shots, least_clock_sigma_s=s) for s in (1.0, 3600.0))
+    for one, other in zip(told.corrections, wide.corrections, strict=True):
+        assert other.clock_sigma_s == pytest.approx(one.clock_sigma_s, rel=0.05)
+        assert other.clock_s == pytest.approx(one.clock_s, abs=0.2 * one.clock_sigma_s)
+
+
 # laws
 
 
@@ -250,7 +308,7 @@ def test_slopes_against_differences():
 
 
 def laid_out(town):
-    return calibration._laid_out(town.network, Frame(), town.shots, 0.0, 0.0)[0]
+    return calibration_layout.laid_out(town.network, Frame(), town.shots, 0.0, 0.0)[0]
 
 
 def test_against_a_dense_solution():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -230,6 +231,10 @@ def test_one_height_in_the_scene(tmp_path):
         (GRID + "xllcenter 3\n" + HEIGHTS, "xllcorner and xllcenter are both given"),
         (GRID + "-9999 -9999 -9999\n-9999 -9999 -9999\n", "ground.asc: no height is known"),
         (GRID + "11 12 99999\n21 22 23\n", "a height of 99999 m"),
+        (GRID.replace("cellsize 100", "cellsize 1e300") + HEIGHTS, "ground.asc: cellsize is 1e+300; expected 0.01 to"),
+        (GRID.replace("cellsize 100", "cellsize 1e-300") + HEIGHTS, "ground.asc: cellsize is 1e-300; expected 0.01 to"),
+        (GRID.replace("cellsize 100", "dx 1e9\ndy 1") + HEIGHTS, "ground.asc: dx is 1e+09; expected"),
+        (GRID.replace("xllcorner -50", "xllcorner 1e30") + HEIGHTS, "ground.asc: xllcorner is 1e+30; expected"),
         ("", "ground.asc: no ncols"),
     ],
 )
@@ -264,6 +269,31 @@ def test_not_text_and_not_a_file(tmp_path):
     (folder / "ground.asc").unlink()
     (folder / "ground.asc").mkdir()
     assert "a folder" in complaint(folder)
+
+
+def test_a_pipe_is_no_ground(tmp_path):
+    """Whoever opens one waits for a writer that may never come."""
+    folder = scene(tmp_path / "yard")
+    os.mkfifo(folder / "ground.asc")
+    assert "ground.asc: not a regular file" in complaint(folder)
+    (folder / "ground.asc").unlink()
+    (folder / "sensors.csv").unlink()
+    os.mkfifo(folder / "sensors.csv")
+    with pytest.raises(SceneError, match=r"sensors.csv: not a regular file"):
+        read_scene(folder)
+
+
+def test_a_ground_beside_all_sensors_is_told(tmp_path):
+    def warnings(**how):
+        return read_scene(scene(tmp_path / "yard", **how)).warnings
+
+    assert warnings(grid=GRID + HEIGHTS) == ()  # one sensor on it is enough
+    (said,) = warnings(grid=GRID.replace("-50", "5000") + HEIGHTS)
+    assert "ground.asc: lies beside every sensor" in said
+    assert "metres" in said
+    far = "ncols 2\nnrows 2\nxllcorner -82.70\nyllcorner 41.75\ncellsize 0.02\n30 30\n30 30\n"
+    (said,) = warnings(grid=far, toml=EARTHLY, sensors=ON_EARTH)
+    assert "degrees" in said
 
 
 @given(st.integers(0, len(GRID + HEIGHTS) - 1), st.sampled_from(["", "x", "-", "\n", " ", "9e99", "nan", "#", "٣"]))

@@ -44,6 +44,7 @@ def test_bangs_under_an_unknown_wind_place_each_other():
     assert np.median(areas[4:]) < 0.7 * areas[0]
     held = [fix.best.ellipse.holds(p[0] - fix.best.place.east_m, p[1] - fix.best.place.north_m) for p, fix in fixes]
     assert sum(held) >= 12
+    learning.catch_up()
     believed = learning.air.air_at(fixes[-1][1].time_ns + 1, (0.0, 0.0))
     assert believed.wind_east_m_per_s == pytest.approx(5.0, abs=1.5)
     assert believed.wind_north_m_per_s == pytest.approx(-4.0, abs=1.5)
@@ -58,6 +59,7 @@ def test_a_clock_that_steps_loses_weight_and_says_so():
     learning = Learning(streets.solver(WINDY))
     for k, place in enumerate(places(12, 8)):
         taught(learning, place, 30.0 * k, k, late_s={"D": 0.02} if k >= 4 else None)
+    learning.catch_up()
     (state,) = learning.sensors.flagged()
     assert state.sensor_id == "D"
     assert state.reason in {"clock-step", "clock-drift"}  # the first of a step's bangs may look like the other
@@ -74,5 +76,6 @@ def test_an_ambiguous_fix_teaches_nothing():
     heard = streets.bang(sensors, (-150.0, -110.0), 1.0)
     sites = [sensors.site(d.sensor_id, streets.START_NS) for d in heard]
     learning.learn(streets.solve(sensors, heard), heard, sites)
+    learning.catch_up()
     assert not learning.air.counts
     assert not learning.sensors.counts

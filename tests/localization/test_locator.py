@@ -324,6 +324,7 @@ def test_the_air_that_bangs_felt_places_the_next():
 def test_a_clock_that_steps_is_doubted_by_the_locator():
     locator = streets.locator(DENSE, WINDY)
     told = night_of(locator, DENSE, 14, late_s={"D": 0.015})
+    locator.learning.catch_up()
     assert [state.sensor_id for state in locator.learning.sensors.flagged()] == ["D"]
     assert max(streets.off_m(shot, place) for place, shot in told) < 3.0
 

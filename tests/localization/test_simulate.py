@@ -589,7 +589,7 @@ def test_a_small_specification_is_read(tmp_path):
         ('frame = "local"', 'frame = "utm"', "square.toml frame: 'utm'; expected wgs84 or local"),
         ("T03:12:00Z", "T03:12:00", "square.toml start_utc: '2026-11-21T03:12:00' has no zone"),
         ("duration_s = 4.0", "", "square.toml duration_s: absent"),
-        ("duration_s = 4.0", "duration_s = nan", "square.toml: duration_s is nan"),
+        ("duration_s = 4.0", "duration_s = nan", "square.toml duration_s: nan; expected a finite number"),
         ("duration_s = 4.0", "duration_s = 80000.0", "is over 100,000,000 samples a sensor"),
         ("rate_hz = 8000", "rate_hz = 800", "square.toml converter: rate_hz is 800: expected 8000 to 384000"),
         ("rate_hz = 8000", 'rate_hz = "fast"', "square.toml converter.rate_hz: 'fast' is not a whole number"),
@@ -601,7 +601,7 @@ def test_a_small_specification_is_read(tmp_path):
         ("[converter]", "street = 3\n[converter]", "square.toml street: must be a table, as [street]"),
         ("up_m = 6.0", "", "square.toml sensors[1].up_m: absent; a place needs east_m, north_m, up_m"),
         ("up_m = 6.0", "height_m = 6.0", "square.toml sensors[1].height_m: unknown key"),
-        ("up_m = 6.0", "up_m = inf", "sensor a: up_m is inf"),
+        ("up_m = 6.0", "up_m = inf", "square.toml sensors[1].up_m: inf; expected"),
         ("up_m = 6.0", "up_m = 6.0\noffline_s = [3.0]", "square.toml sensors[1].offline_s: [3.0]; expected pairs"),
         ("up_m = 6.0", "up_m = 6.0\noffline_s = [[3.0, 2.0]]", "square.toml sensors[1]: offline_s: expected"),
         ('sensor_id = "a"', "sensor_id = 4", "square.toml sensors[1].sensor_id: 4 is not text"),
@@ -627,8 +627,12 @@ def test_a_small_specification_is_read(tmp_path):
             "square.toml sensors[1].chatter: [[1.0, 2.0]]; expected from",
         ),
         ("up_m = 6.0", "up_m = 6.0\nchatter = [[3.0, 2.0, 5.0]]", "square.toml sensors[1]: chatter: expected"),
-        ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, inf, nan]]", "square.toml sensors[1]: chatter: expected"),
-        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[1.0, nan]]", "sensors[1]: clock_steps_s: expected"),
+        ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, inf, 5.0]]", "sensors[1].chatter: inf; expected a finite number"),
+        ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, 1e9, 5.0]]", "sensors[1].chatter: 1e+09 s; expected seconds"),
+        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[1.0, nan]]", "sensors[1].clock_steps_s: nan; expected"),
+        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[nan, 0.1]]", "sensors[1].clock_steps_s: nan; expected"),
+        ("up_m = 6.0", "up_m = 6.0\nclock_steps_s = [[-5.0, 0.1]]", "sensors[1].clock_steps_s: -5 s; expected"),
+        ("up_m = 6.0", f"up_m = 1{400 * '0'}", "square.toml sensors[1].up_m: out of any range; expected"),
         ("up_m = 6.0", "up_m = 6.0\nchatter = [[1.0, 2.0, 5.0]]", "sensor a: chatter is for mode pulses"),
         ("[converter]", "[profile]\nheight = 3.0\n[converter]", "square.toml profile.height: unknown key"),
         ("[converter]", "[profile]\nroughness_m = 8.0\n[converter]", "profile: height_m 10 is among the houses"),
@@ -683,6 +687,17 @@ def test_a_name_may_stand_once(tmp_path):
         read_spec(tmp_path / "square.toml")
     with pytest.raises(SceneError, match="no such file"):
         read_spec(tmp_path / "none.toml")
+
+
+def test_rounds_may_not_bear_the_names_of_others(tmp_path):
+    """truth.csv numbers the rounds of a burst: the specification's event is named, not a row of a file to come."""
+    twice = SPEC.replace("time_s = 1.0", "time_s = 1.0\nrounds = 3")
+    twice += '[[events]]\nevent_id = "shot-02"\nkind = "handling"\nsensor_id = "a"\ntime_s = 2.0\n'
+    (tmp_path / "square.toml").write_text(twice)
+    with pytest.raises(
+        SceneError, match=r"square.toml events\[2\].event_id: 'shot-02' has a round shot-02, and so has"
+    ):
+        read_spec(tmp_path / "square.toml")
 
 
 def test_the_page_on_scenes_tells_the_truth(root, tmp_path):

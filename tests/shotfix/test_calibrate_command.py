@@ -157,3 +157,42 @@ def test_bad_input_is_one_line_and_nothing_half_written(scenes, town, tmp_path):
     code, _, _ = run("calibrate", scenes[1], "--out", tmp_path / "full")
     assert code == 2
     assert run("calibrate", "--out", tmp_path / "out")[0] == 2
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e9"])
+@pytest.mark.parametrize("option", ["--position-sigma-m", "--clock-sigma-s"])
+def test_sigmas_are_numbers(scenes, tmp_path, option, value):
+    assert run("calibrate", *scenes, "--out", tmp_path / "out", option, value)[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_clock_is_said_and_its_new_row_admits_it(town, tmp_path):
+    """A device that is off by a minute: no correction within what the table says of it would do."""
+    broken = town.network.sites[3].sensor_id
+
+    def late(arrival):
+        sensor_id, onset_ns, sigma_s = arrival
+        return sensor_id, onset_ns + 60_000_000_000 * (sensor_id == broken), sigma_s
+
+    shots = [replace(shot, arrivals=tuple(map(late, shot.arrivals))) for shot in town.shots]
+    folder = written(tmp_path / "late", town, shots)
+    code, said, complaint = run("calibrate", folder, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    assert json.loads(said)["counts"]["disagree"] == 1
+    assert f"{broken} (60 s)" in complaint
+    assert "check clock and survey" in complaint
+    learnt = {row["sensor_id"]: row for row in rows(tmp_path / "out" / "calibration.csv")}
+    table = {row["sensor_id"]: row for row in rows(tmp_path / "out" / "sensors.csv")}
+    assert "disagrees" in learnt[broken]["flags"].split()
+    assert float(table[broken]["clock_sigma_s"]) == pytest.approx(60.0, rel=0.01)
+    assert all(float(row["clock_sigma_s"]) < 0.02 for name, row in table.items() if name != broken)
+
+
+def test_more_shots_than_are_used_are_thinned_evenly_and_counted(town, tmp_path, monkeypatch):
+    monkeypatch.setattr("shotfix.calibrating.MOST_SURVEYED", 10)
+    folder = written(tmp_path / "many", town, town.shots)
+    code, said, _ = run("calibrate", folder, "--out", tmp_path / "out", "--json")
+    counts = json.loads(said)["counts"]
+    assert code == 0
+    assert counts["left_out"] == {"thinned-evenly": 10}
+    assert (counts["shots"], counts["places"]) == (10, 10)  # of two rounds from each place, one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import matplotlib.image as mpimg
 import numpy as np
@@ -150,7 +151,17 @@ def test_two_sensors_are_told_as_two_sensors(tmp_path):
         (["--cell", "0.5"], 2, "m or more"),
         (["--wind-from", "90"], 2, "without its speed"),
         (["--temperature-c", "300"], 2, "temperature_c"),
-        (["--noise-floor", "nan"], 2, "floor_db_spl"),
+        (["--noise-floor", "nan"], 2, "'nan' is not a finite number"),
+        (["--noise-floor", "200"], 2, "floor_db_spl"),
+        (["--cell", "nan"], 2, "not a finite number"),
+        (["--cell", "inf"], 2, "not a finite number"),
+        (["--cell", "1e300"], 2, "not in the range"),
+        (["--temperature-c", "inf"], 2, "not a finite number"),
+        (["--wind-speed", "nan"], 2, "not a finite number"),
+        (["--wind-from", "nan", "--wind-speed", "1"], 2, "not a finite number"),
+        (["--louder", "nan"], 2, "not a finite number"),
+        (["--source-sigma", "-inf"], 2, "not a finite number"),
+        (["--path-sigma", "inf"], 2, "not a finite number"),
         (["--path-sigma", "-1"], 2, "sigmas are"),
     ],
 )
@@ -168,6 +179,10 @@ def test_usage(sensors, tmp_path, options, code, says):
         ("sensor_id,east_m,north_m,up_m\nA,0,x,1\n", "network.csv row 2: north_m"),
         (LOCAL.replace(",45", ",999"), "network.csv row 5: noise_floor_db_spl is 999"),
         ("sensor_id,latitude_deg\nA,41\n", "network.csv: no column longitude_deg"),
+        (
+            "sensor_id,latitude_deg,longitude_deg,height_m\nA,41.7,-72.6,1\nB,41.8,-72.6,1\nC,41.7,72.6,1\n",
+            "km from their mean; a map is of one city, 200 km at most: is a sign or a decimal point of C wrong?",
+        ),
         ("sensor_id,east_m,north_m,up_m\nA,41.7,-72.6,1\nB,41.8,-72.5,1\n", "network.csv: all sensors lie within"),
     ],
 )
@@ -178,6 +193,20 @@ def test_a_table_with_a_mistake(tmp_path, text, says):
     assert says in complaint
     assert complaint.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_help_tells_bounds_where_there_are_some():
+    code, said, _ = run("coverage", "--help")
+    assert code == 0
+    assert "0.1<=x<=100000" in said
+    assert "None" not in said
+
+
+def test_a_pipe_of_sensors(tmp_path):
+    os.mkfifo(tmp_path / "network.csv")
+    code, _, complaint = run("coverage", tmp_path / "network.csv", "--out", tmp_path / "out")
+    assert code == 65
+    assert "network.csv: not a regular file" in complaint
 
 
 def test_nothing_there(tmp_path):

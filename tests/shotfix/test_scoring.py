@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -103,7 +104,7 @@ def test_no_such_picture(scored, tmp_path):
     assert ".png, .svg, .pdf" in complaint
     code, _, complaint = run("score", folder, *scenes, "--plot", tmp_path / "absent" / "s.png")
     assert code == 74
-    assert "absent" in complaint
+    assert f"there is no folder {tmp_path / 'absent'}; make it first, or name another file" in complaint
     assert not list(tmp_path.iterdir())
 
 
@@ -117,6 +118,9 @@ def test_nothing_found_is_drawn_too(scored, tmp_path):
     for name in ("shots.csv", "modes.csv"):
         (lonely / name).write_text((lonely / name).read_text().splitlines()[0] + "\n")
     (lonely / "alerts.jsonl").write_text("")
+    summary = json.loads((lonely / "summary.json").read_text())
+    summary["counts"] |= {"shots": 0, "fixes": 0, "revisions": 0}
+    (lonely / "summary.json").write_text(json.dumps(summary))
     code, said, _ = run("score", lonely, scenes[0], "--plot", tmp_path / "s.png", "--json")
     figures = json.loads(said)["all"]
     assert code == 0
@@ -132,3 +136,36 @@ def test_nothing_found_is_drawn_too(scored, tmp_path):
     }
     assert (tmp_path / "s.png").stat().st_size > 10_000
     assert "found       0 of 3" in run("score", lonely, scenes[0])[1]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("option", ["--within", "--least-found", "--most-median", "--least-held"])
+def test_bounds_are_numbers(scored, option, value):
+    folder, scenes = scored
+    code, said, complaint = run("score", folder, *scenes, option, value)
+    assert (code, said) == (2, "")
+    assert "is not a finite number" in complaint
+
+
+@pytest.mark.parametrize("name", ["shots.csv", "modes.csv"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda _: "", "row 1: not as a run writes it (no column"),
+        (lambda _: "junk\n1\n", "row 1: not as a run writes it (no column"),
+        (lambda text: text[: text.rindex(",") - 1], "cells under"),
+        (lambda text: text[:-1], "row 4: ends in the middle"),
+        (lambda text: "".join(text.splitlines(keepends=True)[:-1]), "where summary.json counts 3"),
+    ],
+)
+def test_a_torn_run_is_not_scored(scored, tmp_path, name, spoil, says):
+    """Half a table would be a low score, and a wrong one."""
+    folder, scenes = scored
+    torn = tmp_path / "torn"
+    shutil.copytree(folder / "FP0", torn)
+    (torn / name).write_text(spoil((torn / name).read_text()))
+    code, said, complaint = run("score", torn, scenes[0])
+    assert (code, said) == (65, "")
+    assert str(torn / name) in complaint
+    assert says in complaint
+    assert complaint.count("\n") == 1

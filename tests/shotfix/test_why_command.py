@@ -135,6 +135,17 @@ def test_the_demo_night(night, at, place, verdicts):
     assert told["asked"]["longitude_deg"] == pytest.approx(place[1], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "place", [(-41.78, 107.31), (51.5, -0.1), (90.0, 0.0), (41.78, -80.0)]
+)  # the first is straight below
+def test_another_part_of_the_world(night, place):
+    folder, out = night
+    where = ["--latitude", place[0], "--longitude", place[1]]
+    code, said, complaint = run("why", out, folder, "--at-time", "2026-11-21T03:12:08Z", *where)
+    assert (code, said) == (2, "")
+    assert "km from the origin of the scene" in complaint
+
+
 def test_a_gap_in_a_recording_is_no_silence(night):
     """One sensor of the demo night is offline for half a minute."""
     folder, out = night
@@ -152,6 +163,12 @@ def test_a_gap_in_a_recording_is_no_silence(night):
         (["--at-time", "2026-11-21T03:00:03", "--east-m", "1", "--north-m", "1"], 2, "--at-time"),
         (["--at-time", "2026-11-21T03:00:03Z", "--latitude", "41", "--longitude", "-72"], 2, "this scene floats"),
         (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "nan", "--north-m", "1"], 2, "finite"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "1", "--north-m", "-inf"], 2, "not a finite number"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "1e30", "--north-m", "1"], 2, "not in the range"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "9e7", "--north-m", "1"], 2, "km from the nearest sensor"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--latitude", "nan", "--longitude", "1"], 2, "not a finite number"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "1", "--north-m", "1", "--within-m", "inf"], 2, "finite"),
+        (["--at-time", "2026-11-21T03:00:03Z", "--east-m", "1", "--north-m", "1", "--within-s", "nan"], 2, "finite"),
         (["--east-m", "1", "--north-m", "1"], 2, "--at-time"),
     ],
 )
@@ -182,3 +199,48 @@ def test_no_run_and_another_scenes_run(yard, night, tmp_path):
     code, _, complaint = run("why", out, moved, *where)
     assert code == 65
     assert "sensors.csv has changed" in complaint
+
+
+def cut(text):
+    """A file whose copying was broken off in its last row."""
+    return text[: text.rindex(",") - 1]
+
+
+@pytest.mark.parametrize("name", ["detections.csv", "pulses_used.csv", "shots.csv"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (cut, "cells under"),
+        (lambda text: text[:-1], "ends in the middle"),
+        (lambda _: "", "row 1: not as a run writes it (no column"),
+        (lambda _: "\0\0\n", "row 1: not as a run writes it"),
+        (lambda text: text.splitlines()[0] + "\n" + len(text.splitlines()[0].split(",")) * "x," + "\n", "row 2"),
+        (lambda text: text.replace("2026-11-21T", "2026-11-21 at "), "row 2: not as a run writes it ("),
+    ],
+)
+def test_a_torn_run_is_refused_by_file_and_row(yard, tmp_path, name, spoil, says):
+    folder, out = yard
+    torn = tmp_path / "torn"
+    shutil.copytree(out, torn)
+    (torn / name).write_text(spoil((torn / name).read_text()))
+    where = ["--east-m", "1", "--north-m", "1"]
+    code, _, complaint = run("why", torn, folder, "--at-time", "2026-11-21T03:00:03Z", *where)
+    assert code == 65
+    assert complaint.count("\n") == 1
+    assert str(torn / name) in complaint
+    assert says in complaint
+
+
+def test_rows_that_are_missing_are_missed(yard, tmp_path):
+    """Whole rows lost: the summary knows how many there were."""
+    folder, out = yard
+    for name in ("detections.csv", "shots.csv", "modes.csv", "alerts.jsonl"):
+        torn = tmp_path / name
+        shutil.copytree(out, torn)
+        lines = (torn / name).read_text().splitlines(keepends=True)
+        (torn / name).write_text("".join(lines[:-1]))
+        where = ["--east-m", "1", "--north-m", "1"]
+        code, _, complaint = run("why", torn, folder, "--at-time", "2026-11-21T03:00:03Z", *where)
+        assert code == 65, name
+        assert f"{name}: " in complaint
+        assert "where summary.json counts" in complaint
