@@ -21,7 +21,7 @@ HOW_SURE: Final = (
 )
 """Least probability, and how to say it: the scale of the IPCC's guidance note on uncertainty (2010), table 1."""
 
-COMPASS: Final = (
+DIRECTIONS: Final = (
     "north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west",
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ def _where(place: Place | None) -> str:
     where = _coordinates(place)
     if place.address is not None:
         away, bearing = place.address.distance_m, place.address.bearing_deg
-        where += f"; {away:.0f} m {COMPASS[round(bearing / 45.0) % 8]} of {place.address.text}"
+        where += f"; {away:.0f} m {DIRECTIONS[round(bearing / 45.0) % 8]} of {place.address.text}"
     return where
 
 
@@ -101,8 +101,8 @@ def _within(place: Place) -> str:
     chance = f"{100.0 * ellipse.confidence:.0f} in 100"
     if ellipse.semi_major_m < 1.2 * ellipse.semi_minor_m:
         return f"within {_metres(ellipse.semi_major_m)} ({chance})"
-    one = COMPASS[round(ellipse.azimuth_deg / 45.0) % 8]
-    other = COMPASS[(round(ellipse.azimuth_deg / 45.0) + 4) % 8]
+    one = DIRECTIONS[round(ellipse.azimuth_deg / 45.0) % 8]
+    other = DIRECTIONS[(round(ellipse.azimuth_deg / 45.0) + 4) % 8]
     return (
         f"within {_metres(ellipse.semi_major_m)} to the {one} or {other}, "
         f"{_metres(ellipse.semi_minor_m)} across ({chance})"

@@ -124,7 +124,7 @@ def _places(setting: Setting, side: float, rng: Generator) -> NDArray[np.float64
     return np.array(places).reshape(-1, 3)
 
 
-def _heard(setting, sensors, places, speed, wind, rng):  # type: ignore[no-untyped-def]
+def _heard(setting, sensors, places, speed, wind, rng):
     """Arrivals and their echoes: times, owner, shot."""
     times, owner, shot = [], [], []
     walls: dict[tuple[int, int], float] = {}

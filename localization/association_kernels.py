@@ -19,7 +19,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from localization.solver_kernels import ROUGH_M, SURE, ascend, late_parts, predict, spread
+from localization.solver_kernels import (
+    DISCHARGE,
+    ROOT_TWO_PI,
+    ROUGH_M,
+    SURE,
+    ascend,
+    late_parts,
+    predict,
+    spread,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,11 +36,9 @@ Bools = NDArray[np.bool_]
 
 # numba renews what it compiled of this file when this file changes, not when the kernels that it calls in the other one
 # do: so a change there must change this line (decision 0002; a test holds the two together).
-SOLVER_KERNELS = "9d435acea33e"
+SOLVER_KERNELS = "9227a252aab7"
 
 NONE = -1
-ROOT_TWO_PI = 2.5066282746310002
-DISCHARGE = 6
 BIN_M = 20.0  # step of the table of hearing
 # Rows of the numbers that steer the search, `rules`.
 LOG_RATE, LOG_REPEAT, LEAST_ODDS, FARTHEST_M, WIDE_S, SHARP_S, REPEAT_S, BURST_S, CLOSEST_S, ECHOES_PER_S, FADE_S = (
@@ -964,8 +971,8 @@ def gather(
     """Candidates of all `seeds`, in the order given, appended to `size` ones: parameters, scores, homes and picks.
 
     A seed that a surer candidate has explained is passed over: it is the earliest of nothing. `hopeful` (P,) marks
-    those and the ones with a candidate: the others need no second look. Returns how many
-    candidates there are, and how many triples were left untried since a seed may not spend more than its `budget`.
+    those and the ones with a candidate: the others need no second look. Returns how many candidates there are, and how
+    many triples were left untried since a seed may not spend more than its `budget`.
     """
     found = np.empty((SURVIVORS, 4))
     covered = np.zeros(len(times), np.bool_)

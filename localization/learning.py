@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from acoustic.detection import Detection
-    from localization.fix import Fix
+    from localization.fix import Felt, Fix
     from localization.solver import Solver
     from sensors.site import Site
 
@@ -57,7 +57,7 @@ class Learning:
         self.counts: Counter[str] = Counter()
         """`untaught`: fixes beyond the first `MOST_LESSONS` of a stretch, which would teach the same again."""
         self._stretches: dict[int, _Believed] = {}
-        self._lessons: deque[tuple[Fix, Sequence[Detection], Sequence[Site]]] = deque()
+        self._lessons: deque[tuple[Fix, Felt, Sequence[Detection], Sequence[Site]]] = deque()
         self._noted: Counter[int] = Counter()
 
     def _believed(self, time_ns: int) -> _Believed:
@@ -109,7 +109,7 @@ class Learning:
         if self._noted[stretch] > MOST_LESSONS:
             self.counts["untaught"] += 1
         else:
-            self._lessons.append((fix, detections, sites))
+            self._lessons.append((fix, fix.felt, detections, sites))
 
     def catch_up(self, most: int | None = None) -> None:
         """Learn what was noted, or so much of it: milliseconds each, for when nobody waits for a fix.
@@ -119,8 +119,8 @@ class Learning:
         for _ in range(len(self._lessons) if most is None else min(most, len(self._lessons))):
             self._study(*self._lessons.popleft())
 
-    def _study(self, fix: Fix, detections: Sequence[Detection], sites: Sequence[Site]) -> None:
-        lesson = _Lesson(fix, detections, sites, self._solver)
+    def _study(self, fix: Fix, felt: Felt, detections: Sequence[Detection], sites: Sequence[Site]) -> None:
+        lesson = _Lesson(fix, felt, detections, sites, self._solver)
         place = fix.best.place.east_m, fix.best.place.north_m
         _, prior_sigma = lesson.prior
         if fix.n_sensors >= LEAST_FOR_SENSORS:
@@ -137,8 +137,9 @@ class Learning:
 class _Lesson:
     """A fix as arrays: first arrivals only, sensors without what was learnt of them."""
 
-    def __init__(self, fix: Fix, detections: Sequence[Detection], sites: Sequence[Site], solver: Solver) -> None:
-        assert fix.felt is not None  # noqa: S101  (the caller looked)
+    def __init__(
+        self, fix: Fix, felt: Felt, detections: Sequence[Detection], sites: Sequence[Site], solver: Solver
+    ) -> None:
         standing = {d.sensor_id: site for d, site in zip(detections, sites, strict=True)}
         first: dict[str, int] = {}
         for k, arrival in enumerate(fix.arrivals):
@@ -146,7 +147,7 @@ class _Lesson:
                 first.setdefault(arrival.detection.sensor_id, k)
         arrivals = [fix.arrivals[k] for k in first.values()]
         self.names = list(first)
-        mode, felt = fix.best, fix.felt
+        mode = fix.best
         zero_ns = min(arrival.detection.pick.onset_ns for arrival in arrivals)
         self.p = np.zeros(N)
         self.p[:3] = mode.place.east_m, mode.place.north_m, mode.place.up_m

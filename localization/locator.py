@@ -21,6 +21,7 @@ from localization.modes import LIGHTEST, apart, weighed, with_modes_of
 from localization.revision import late_by, weighed_by
 from localization.search import BURST_S, ECHO_FADE_S, Event, Found, Pattern, Recent, Search
 from localization.solver import Solver
+from localization.solver_kernels import DISCHARGE
 from localization.standing import NEVER_NS, Standing
 from localization.street import Street
 from localization.window import Inbox, Window, lay_out
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from sensors.site import Site
 
 STEP_NS: Final = SECOND // 4  # the grid of event time on which picks are decided
-DISCHARGE: Final = 6  # of the parameters
 CROWDED: Final = 400  # picks of a window, from which on
 AHEAD_S: Final = 0.75  # bangs heard first so much later than those to be decided are left for the steps to come
 ECHOED_S: Final = 4.0  # of travel: farther off, echoes are no more to be told from chance

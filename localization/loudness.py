@@ -56,37 +56,6 @@ def loudness_odds(
     return max(-3.0 * count, min(1.0, odds))
 
 
-def audible_share(
-    levels_db: NDArray[np.float64],
-    censored: NDArray[np.bool_],
-    distances_m: NDArray[np.float64],
-    silent_m: NDArray[np.float64],
-    floors_db: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Probability that a bang with these levels at its hearers rises above the noise of each silent sensor.
-
-    Parameters
-    ----------
-    levels_db, censored, distances_m : (n,)
-        As for `loudness_odds`.
-    silent_m, floors_db : (k,) float64
-        Distance of each silent sensor, m, and its noise, dB SPL; NaN where unknown.
-
-    Returns
-    -------
-    (k,) float64
-        1 where nothing is known: silence then counts in full.
-    """
-    known = ~np.isnan(levels_db)
-    if not np.any(known):
-        return np.ones(len(silent_m))
-    expected = expected_level(distances_m[known])
-    levels = np.where(censored[known], np.maximum(levels_db[known], expected), levels_db[known])
-    margin = expected_level(silent_m) + _source(levels - expected) - floors_db - AUDIBLE_DB
-    share = np.array([0.5 * math.erfc(-value / (SCATTER_DB * math.sqrt(2.0))) for value in margin])
-    return np.where(np.isnan(floors_db), 1.0, share)
-
-
 def expected_level(distances_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Peak level of a gunshot at these distances (m), dB re 20 uPa."""
     return LEVEL_AT_1_M_DB - DECAY_DB * np.log10(np.maximum(distances_m, SHORTEST_M))

@@ -11,6 +11,7 @@ import numpy as np
 from localization import association_kernels as kernels
 from localization import loudness
 from localization.habits import SURE_ODDS, Habits
+from localization.solver_kernels import DISCHARGE
 from localization.window import FIRST_RATE_PER_S, FIRST_RATE_S, ROW, Window, lay_out
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Search:
 
     def pattern(self, window: Window, p: NDArray[np.float64], picks: NDArray[np.int64], home: int) -> Pattern:
         """How the place of this bang sounds, for finding its further rounds."""
-        return Pattern(window.owner[picks], window.times[picks] - p[kernels.DISCHARGE], window.levels[picks], p, home)
+        return Pattern(window.owner[picks], window.times[picks] - p[DISCHARGE], window.levels[picks], p, home)
 
     def carried(self, pattern: Pattern, rows: NDArray[np.int64], new: Search) -> Pattern:
         """The pattern as another search's sensors know it: ``rows`` (S,) are their rows here, -1 where they are new."""
@@ -289,7 +290,7 @@ def _direct(search: Search, window: Window, found: Found) -> NDArray[np.bool_]:
     path = search.sensors[sensor] - p[:, :3]
     distance = np.maximum(np.linalg.norm(path, axis=1), 1e-9)
     along = (path[:, 0] * p[:, 4] + path[:, 1] * p[:, 5]) / distance
-    late = window.times[taken] - p[:, kernels.DISCHARGE] - distance / (p[:, 3] + along)
+    late = window.times[taken] - p[:, DISCHARGE] - distance / (p[:, 3] + along)
     sigma = np.sqrt(search.known[sensor] ** 2 + window.sigma[taken] ** 2 + search.street.path_sigma_s**2)
     direct = np.zeros(len(window.times), dtype=np.bool_)
     direct[taken] = np.abs(late) < LATE_SIGMAS * sigma

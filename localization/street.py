@@ -26,6 +26,7 @@ class Street:
         speak for one or the other; with four sensors or five they say little, and this prior is what widens the region.
     path_scales_given : tuple of (float, float)
         The same where somebody has put the arrivals of a bang together, and left out those that came round corners.
+        Chosen so that matched simulations hold 95 % and the live fire is no worse; the other one on the live fire.
     common_path : float
         Share of that sigma which sensors on one side have in common, since they hear through the same houses: it moves
         the place and does not average out over many sensors.

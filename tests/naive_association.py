@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
+from localization import loudness
 from tests import naive, naive_solver
 
 
@@ -116,3 +117,20 @@ def echo_rates(times, levels, per_s, fade_s, mean_db, sigma_db):
                 most = max(most, math.exp(-(t - before) / fade_s - 0.5 * above**2))
         rates.append(per_s * most)
     return rates
+
+
+def audible_share(levels_db, censored, distances_m, silent_m, floors_db):
+    """Probability, (k,), that a bang with these levels at its hearers rises above the noise of each silent sensor.
+
+    ``levels_db``, ``censored``, ``distances_m`` (n,) as `localization.loudness.loudness_odds` takes them; ``silent_m``
+    (k,) and ``floors_db`` (k,) are the distance of each silent sensor, m, and its noise, dB SPL, NaN where unknown: 1
+    where nothing is known, so that silence counts in full.
+    """
+    known = ~np.isnan(levels_db)
+    if not np.any(known):
+        return np.ones(len(silent_m))
+    expected = loudness.expected_level(distances_m[known])
+    levels = np.where(censored[known], np.maximum(levels_db[known], expected), levels_db[known])
+    source = loudness._source(levels - expected)
+    margin = loudness.expected_level(silent_m) + source - floors_db - loudness.AUDIBLE_DB
+    return np.where(np.isnan(floors_db), 1.0, stats.norm.cdf(margin / loudness.SCATTER_DB))

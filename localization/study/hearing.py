@@ -92,7 +92,7 @@ class Ear:
 
     def overall(self, margin_db: NDArray[np.float64]) -> NDArray[np.float64]:
         """The share over shots of every loudness: both scatters added, in closed form."""
-        from scipy.special import ndtr  # noqa: PLC0415
+        from scipy.special import ndtr  # noqa: PLC0415  (as above)
 
         result: NDArray[np.float64] = self.near_share * ndtr(
             margin_db / np.hypot(self.scatter_db, self.source_sigma_db)

@@ -189,7 +189,9 @@ def test_loudness_is_what_the_records_say(seed):
     far = np.linalg.norm(sensors - p[:3], axis=1)
     heard, silent = members >= 0, (members < 0) & listening & ~np.isnan(floors)
     slow = loudness.loudness_odds(pressures[heard], censored[heard], far[heard])
-    audible = loudness.audible_share(pressures[heard], censored[heard], far[heard], far[silent], floors[silent])
+    audible = naive_association.audible_share(
+        pressures[heard], censored[heard], far[heard], far[silent], floors[silent]
+    )
     share = np.exp(TABLE[-1, (far[silent] / BIN_M).astype(int), 0])
     slow += float(np.sum(np.log1p(-share * audible) - np.log1p(-share)))
     assert fast == pytest.approx(slow, abs=1e-9)

@@ -12,9 +12,9 @@ from localization.loudness import (
     LEVEL_AT_1_M_DB,
     SCATTER_DB,
     SOURCE_DB,
-    audible_share,
     loudness_odds,
 )
+from tests.naive_association import audible_share
 
 DISTANCES = np.array([80.0, 200.0, 350.0, 600.0])
 NEVER = np.zeros(4, bool)
