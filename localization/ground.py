@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -135,6 +136,15 @@ class Ground:
         up, known = self._at(east_m, north_m)
         beyond = 0.0 if known or not isinstance(self.level, Raster) else self.level.spread_m
         return up + SHOULDER_M, math.hypot(self.sigma_m, POSTURE_SIGMA_M, beyond)
+
+    def fingerprint(self) -> str:
+        """Everything it says, in one line: equal for equal models."""
+        if not isinstance(self.level, Raster):
+            return f"{self.level!r} {self.sigma_m!r} {self.frame!r}"
+        raster = self.level
+        digest = hashlib.sha256(raster.heights_m.tobytes() + raster.known.tobytes()).hexdigest()
+        grid = (raster.heights_m.shape, raster.west, raster.south, raster.step_x, raster.step_y)
+        return f"{digest} {grid!r} {self.sigma_m!r} {self.frame!r}"
 
     def _at(self, east_m: float, north_m: float) -> tuple[float, bool]:
         if not isinstance(self.level, Raster):

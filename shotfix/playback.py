@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,34 +10,24 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.detection import Detection
 from acoustic.instant import SECOND, after
-from alerts.alert import Alert, Provenance
-from alerts.desk import Desk
-from alerts.policy import Policy
-from localization.fix import Fix, Unfixed
-from localization.locator import Locator
+from alerts.alert import Alert
 from localization.study.table import SceneError
 from sensors.health import ClockState, Heartbeat
 from sensors.listener import Listener
 from sensors.recording import RecordingError, inspect, read_blocks
+from shotfix.machines import QUIET_NS, Deployment, Event, Machines, Message
 from shotfix.run import Run
-from shotfix.versions import model_hash, versions
 
 if TYPE_CHECKING:
     from acoustic.air import Air
     from acoustic.block import AudioBlock
-    from localization.street import Street
+    from alerts.policy import Policy
     from localization.study.scene import Piece, Pulse, Scene
     from sensors.site import Site
 
-Event = Detection | Fix | Unfixed | Alert
-Message = Detection | Heartbeat
-
 BLOCK_S: Final = 1
 """Seconds of audio of each sensor that are in memory at once."""
-CONFIGURATION: Final = ("scene.toml", "sensors.csv", "elements.csv", "ground.asc")
 SPARE_FILES: Final = 200  # libraries, logs, a record
-QUIET_NS: Final = 60 * SECOND
-"""How far a scene's last watermark lies behind its last sound: every incident closes in between."""
 
 
 def replay(
@@ -70,7 +59,7 @@ def replay(
         raise SceneError(f"{scene.name}: no audio.csv; a scene of pulses is for locate")
     seconds = audio_seconds(scene)
     _allow_open_files(len(scene.network.sites))
-    machines = _Machines(scene, policy)
+    machines = _machines(scene, policy)
     events = _heard(scene, machines, progress or (lambda _seconds: None))
     told = events if tell is None else _telling(events, tell)
     return Run.of(scene, told, machines.passed_over, seconds, machines.doubted)
@@ -88,57 +77,20 @@ def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[fl
     """
     if scene.pieces:
         raise SceneError(f"{scene.name}: was read for its audio; read it with audio=False for its pulses.csv")
-    machines = _Machines(scene, policy)
+    machines = _machines(scene, policy)
     events = _told(scene, machines, progress or (lambda _pulses: None))
     return Run.of(scene, events, machines.passed_over, 0.0, machines.doubted)
 
 
-class _Machines:
-    """Locator and desk, wired."""
+def deployment_of(scene: Scene) -> Deployment:
+    """What a scene says of its place."""
+    return Deployment(
+        scene.name, scene.network, scene.frame, scene.air, scene.source_up_m, scene.source_sigma_m, scene.ground
+    )
 
-    def __init__(self, scene: Scene, policy: Policy | None) -> None:
-        self.locator = Locator(
-            scene.network,
-            scene.frame,
-            scene.air,
-            scene.source_up_m,
-            scene.source_sigma_m,
-            ground=scene.ground,
-        )
-        self.desk = Desk(
-            policy, "replay", scene.name, _provenance(scene, policy or Policy(), self.locator.solver.street)
-        )
-        self.last_ns = scene.start_ns
 
-    def passed_over(self) -> dict[str, int]:
-        """What was not used, and why."""
-        return {**self.locator.counts, "too-late": self.desk.counts["too_late"]}
-
-    def doubted(self) -> dict[str, str]:
-        """Sensors that lost weight, and why."""
-        self.locator.learning.catch_up()
-        return {state.sensor_id: state.reason for state in self.locator.learning.sensors.flagged()}
-
-    def receive(self, message: Message) -> Iterator[Event]:
-        if isinstance(message, Detection):
-            self.last_ns = max(self.last_ns, message.pick.onset_ns)
-            yield message
-        else:
-            self.last_ns = max(self.last_ns, message.heard_until_ns)
-        yield from self.tell(self.locator.receive(message))
-
-    def tick(self, watermark_ns: int) -> Iterator[Event]:
-        yield from self.tell(self.locator.tick(watermark_ns))
-        yield from self.desk.tick(watermark_ns)
-
-    def tell(self, shots: tuple[Fix | Unfixed, ...]) -> Iterator[Event]:
-        for shot in shots:
-            yield shot
-            yield from self.desk.receive(shot)
-
-    def finish(self) -> Iterator[Event]:
-        yield from self.tell(self.locator.finish())
-        yield from self.desk.tick(self.last_ns + QUIET_NS)
+def _machines(scene: Scene, policy: Policy | None) -> Machines:
+    return Machines(deployment_of(scene), policy, judged=bool(scene.pieces))
 
 
 def _telling(events: Iterator[Event], tell: Callable[[Alert], None]) -> Iterator[Event]:
@@ -163,7 +115,7 @@ def _allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
 
 
-def _heard(scene: Scene, machines: _Machines, progress: Callable[[float], None]) -> Iterator[Event]:
+def _heard(scene: Scene, machines: Machines, progress: Callable[[float], None]) -> Iterator[Event]:
     """Hear all sensors side by side, always the one that is furthest behind; its word is the watermark."""
     streams = []
     for number, site in enumerate(scene.network.sites):
@@ -260,7 +212,7 @@ def audio_seconds(scene: Scene) -> float:
 # pulses
 
 
-def _told(scene: Scene, machines: _Machines, progress: Callable[[float], None]) -> Iterator[Event]:
+def _told(scene: Scene, machines: Machines, progress: Callable[[float], None]) -> Iterator[Event]:
     """Hand over the pulses in the order of time; a shot that they come with is solved when its last one has come."""
     given: dict[str, list[Detection]] = {}
     pulses = _on_time(scene)
@@ -297,18 +249,3 @@ def _on_time(scene: Scene) -> tuple[Pulse, ...]:
         detection = replace(pulse.detection, pick=replace(pick, onset_ns=onset_ns))
         pulses.append(replace(pulse, detection=detection))
     return tuple(sorted(pulses, key=lambda p: (p.detection.pick.onset_ns, p.detection.sensor_id)))
-
-
-def _provenance(scene: Scene, policy: Policy, street: Street) -> Provenance:
-    """From what a replay is made; the desk adds the models that judged and the weather.
-
-    The configuration is where the sensors stand, the weather, what is assumed of streets, and the policy; neither what
-    was heard nor the truth.
-    """
-    parts = [f"{name} {scene.hashes[name]}" for name in CONFIGURATION if name in scene.hashes]
-    content = "\n".join([*parts, repr(policy), repr(street)])
-    return Provenance(
-        versions=versions(),
-        model_hash=model_hash() if scene.pieces else None,
-        configuration_hash=hashlib.sha256(content.encode()).hexdigest(),
-    )
