@@ -65,8 +65,6 @@ class Detection:
         Some of `FLAGS`, sorted.
     bearing : Bearing or None
         From where a small array heard it.
-    clip : Clip or None
-        The audio around it, where some was kept.
 
     Raises
     ------
@@ -82,7 +80,6 @@ class Detection:
     model: str = "none"
     flags: tuple[str, ...] = ()
     bearing: Bearing | None = None
-    clip: Clip | None = None
 
     def __post_init__(self) -> None:
         if not self.pulse_id or not self.sensor_id:

@@ -30,6 +30,9 @@ class Pick:
         Peak sound pressure level re 20 uPa; None when the microphone's full scale is unknown.
     censored : bool
         The converter clipped: the true level is at least ``level_db_spl``.
+    clock_sigma_s : float or None
+        One standard deviation of the device's clock when it was taken, as the device knew it; None: as the network's
+        table says.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class Pick:
     snr_db: float | None = None
     level_db_spl: float | None = None
     censored: bool = False
+    clock_sigma_s: float | None = None
 
     def __post_init__(self) -> None:
         check_instant(self.onset_ns, "onset_ns")
@@ -50,6 +54,8 @@ class Pick:
             raise ValueError(f"sigma_s is {self.sigma_s}: expected above 0 and below 3600 s")
         if not 0.0 <= self.p_outlier <= 1.0:
             raise ValueError(f"p_outlier is {self.p_outlier}: expected 0 to 1")
+        if self.clock_sigma_s is not None and not 0.0 <= self.clock_sigma_s <= 3600.0:
+            raise ValueError(f"clock_sigma_s is {self.clock_sigma_s}: expected 0 to 3600 s, or nothing")
         for name in ("snr_db", "level_db_spl"):
             value = getattr(self, name)
             if value is not None and not abs(value) <= LARGEST_LEVEL_DB:  # NaN too

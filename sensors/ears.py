@@ -10,7 +10,7 @@ from acoustic.arrival import POST_S, PRE_S
 from acoustic.burst import BurstTracker
 from acoustic.gate import NOISE_S, REFILL_PER_S, SETTLE_S, SILENCE_S, TOKENS, Gate, band_passed, noise_rms
 from acoustic.watch import Happening, Kind, Watch
-from sensors.clock import SampleClock
+from sensors.clock import DisciplinedClock, SampleClock
 from sensors.ring import Ring
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from acoustic.block import AudioBlock, Timing
 
 BEAT_S: Final = 1
 """Seconds of audio between two heartbeats."""
@@ -62,14 +64,27 @@ class Ears:
         Samples before this were heard already.
     channels : int
         Rows of what is taken; the first is listened to.
+    first, timing : int or None, Timing or None
+        The device's number of sample 0, and when it was taken, where the device counts and its clock is disciplined;
+        then ``start_ns`` is not asked.
     """
 
-    def __init__(self, rate_hz: int, start_ns: int, heard_to_ns: int | None, channels: int) -> None:
+    def __init__(
+        self,
+        rate_hz: int,
+        start_ns: int,
+        heard_to_ns: int | None,
+        channels: int,
+        first: int | None = None,
+        timing: Timing | None = None,
+    ) -> None:
         self.rate_hz = rate_hz
-        self.clock = SampleClock(start_ns, rate_hz)
+        self.clock: SampleClock | DisciplinedClock = (
+            SampleClock(start_ns, rate_hz) if timing is None or first is None else DisciplinedClock(first, timing)
+        )
         self.watch = Watch(rate_hz)
         self.bursts = BurstTracker(rate_hz)
-        self.repeated = 0 if heard_to_ns is None else max(self.clock.index(heard_to_ns), 0)
+        self.heard_to_ns = heard_to_ns
         self.rings = [Ring(KEPT_S * rate_hz) for _ in range(channels)]
         self.count = 0  # samples taken
         self.begun = 0  # where watching began
@@ -90,17 +105,39 @@ class Ears:
             round(seconds * rate_hz) for seconds in (PRE_S, POST_S, LOOK_BACK_S, AWAKE_S, SILENCE_S)
         )
 
-    def continued_by(self, start_ns: int, rate_hz: int, channels: int) -> bool:
-        """Whether samples that begin at this instant follow on."""
-        return rate_hz == self.rate_hz and channels == len(self.rings) and self.clock.agrees(self.count, start_ns)
+    def continued_by(self, block: AudioBlock, channels: int) -> bool:
+        """Whether a block follows on."""
+        if block.after_gap or block.rate_hz != self.rate_hz or channels != len(self.rings):
+            return False
+        if isinstance(self.clock, SampleClock):
+            return block.timing is None and self.clock.agrees(self.count, block.start_ns)
+        if block.timing is None or block.index is None:
+            return False
+        return self.clock.continued_by(self.count, block.index, block.timing)
+
+    def follow(self, timing: Timing | None) -> None:
+        """What is taken next has this timing."""
+        if timing is not None and isinstance(self.clock, DisciplinedClock):
+            self.clock.follow(self.count, timing)
+
+    def timing(self, index: float) -> Timing | None:
+        """The timing that holds for a sample; None where nobody disciplines the clock."""
+        return self.clock.timing(index) if isinstance(self.clock, DisciplinedClock) else None
+
+    def repeated(self, size: int) -> int:
+        """How many of the next samples were heard already: of those that go before all that were not."""
+        if self.heard_to_ns is None or self.count > self.begun:
+            return 0
+        return min(size, max(self.clock.index(self.heard_to_ns) - self.count, 0))
 
     def skip(self, samples: int) -> tuple[Beat, ...]:
         """Pass over samples that were heard already, only before any that were not; the seconds that end in them."""
+        start = self.count
         self.count += samples
         self.begun = self.usable_from = self.count
         beats = []
         while self._next_beat <= self.count:
-            beats.append(Beat(self._next_beat, 0, 0, regular=True))
+            beats.append(Beat(self._next_beat, self._next_beat - start, 0, regular=True))
             self._next_beat += BEAT_S * self.rate_hz
         for ring in self.rings:
             ring.clear(self.count)

@@ -46,6 +46,9 @@ class Heartbeat:
         scale; impulses not reported because they came faster than the detector's limit.
     clock : ClockState
         The clock's state.
+    spool_dropped : int
+        Messages of this node, of whatever sensor, that its spool gave up since the node started: what the bounds of
+        its disk cost.
     """
 
     sensor_id: str
@@ -57,6 +60,7 @@ class Heartbeat:
     clipped_samples: int = 0
     suppressed: int = 0
     clock: ClockState = field(default_factory=ClockState)
+    spool_dropped: int = 0
 
     def __post_init__(self) -> None:
         if not self.sensor_id:
@@ -64,6 +68,30 @@ class Heartbeat:
         check_instant(self.heard_until_ns, "heard_until_ns")
         if self.noise_floor_db_spl is not None and not math.isfinite(self.noise_floor_db_spl):
             raise ValueError(f"noise_floor_db_spl is {self.noise_floor_db_spl}: expected a finite number, or nothing")
-        for name in ("gaps", "faulty_samples", "clipped_samples", "suppressed"):
+        for name in ("gaps", "faulty_samples", "clipped_samples", "suppressed", "spool_dropped"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: a count is 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A sensor stops on purpose: nothing before ``at_ns`` is still to come from it, and nobody need wait for it.
+
+    Said at the end of a file and at a graceful stop, after everything else the sensor had to say. A sensor that is
+    heard again later is simply back.
+
+    Parameters
+    ----------
+    sensor_id : str
+        Who speaks.
+    at_ns : int
+        The end of what it heard.
+    """
+
+    sensor_id: str
+    at_ns: int
+
+    def __post_init__(self) -> None:
+        if not self.sensor_id:
+            raise ValueError("sensor_id must not be empty")
+        check_instant(self.at_ns, "at_ns")

@@ -12,6 +12,7 @@ from acoustic.arrival import POST_S, SEARCH_BACK_S, find_arrival
 from acoustic.classifier import built_in
 from acoustic.detection import Detection, pulse_identity
 from acoustic.direction import bearing_of_impulse
+from acoustic.instant import seconds_between
 from acoustic.pick import Pick
 from sensors.ears import Beat, Ears, Trigger
 from sensors.health import ClockState, Heartbeat
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LAG_S: Final = POST_S + 0.005
 """How far behind its ears a listener's word is: what follows an onset, and how far before its trigger one may lie."""
+SET_BACK_S: Final = 1.0
 SAME_IMPULSE_S: Final = 0.001
 SAME_SOUND_S: Final = 0.002
 
@@ -44,7 +46,7 @@ class Listener:
     full_scale_db_spl : float or None
         Peak sound pressure level, dB re 20 uPa, that drives the converter to full scale; None when unknown.
     clock : ClockState
-        How far the device's clock can be trusted; passed on in every heartbeat.
+        How far the device's clock can be trusted; passed on in every heartbeat of a stream without timings.
     classifier : Classifier or None
         Who judges the impulses; None for the built-in model.
     elements : sequence of Element
@@ -90,6 +92,10 @@ class Listener:
         warms up again. Samples that reach back before the end of what was already heard are not heard twice; they
         count as faulty.
 
+        A block with a timing follows on when the device's count does and its timing agrees with the one before. A
+        stream with timings that begins more than `SET_BACK_S` before the end of what was heard is no repetition: the
+        clock was set back. It is heard, and the word "heard until" is given anew from there.
+
         Returns
         -------
         tuple of Detection and Heartbeat
@@ -99,13 +105,14 @@ class Listener:
         said: list[Detection | Heartbeat] = []
         channels = self._channels(block)
         ears = self._ears
-        if ears is None or block.after_gap or not ears.continued_by(block.start_ns, block.rate_hz, len(channels)):
+        if ears is None or not ears.continued_by(block, len(channels)):
             ears = self._begin(block, len(channels), said)
-        if ears.count < ears.repeated:
-            repeated = min(channels.shape[1], ears.repeated - ears.count)
-            self._faulty += repeated
+        ears.follow(block.timing)
+        repeated = ears.repeated(channels.shape[1])
+        if repeated:
             for beat in ears.skip(repeated):
                 self._say(ears, beat, said)
+            self._faulty += repeated
             channels = channels[:, repeated:]
         for moment in ears.take(channels):
             self._say(ears, moment, said)
@@ -128,7 +135,11 @@ class Listener:
         if self._heard_to_ns is not None or (self._ears is not None and self._ears.count):
             self._gaps += 1
         self._end(said)
-        self._ears = Ears(block.rate_hz, block.start_ns, self._heard_to_ns, channels)
+        if block.timing is not None and self._heard_to_ns is not None:
+            set_back_s = seconds_between(block.start_ns, self._heard_to_ns)
+            if set_back_s > SET_BACK_S:
+                self._heard_to_ns = self._promised_ns = None
+        self._ears = Ears(block.rate_hz, block.start_ns, self._heard_to_ns, channels, block.index, block.timing)
         self._last_onset = -math.inf
         return self._ears
 
@@ -172,7 +183,8 @@ class Listener:
         self._last_onset = onset
         # A round found behind an echo: the direction, at least, would be the echo's.
         moved = abs(judged.onset - start - arrival.index) > SAME_SOUND_S * ears.rate_hz
-        onset_ns = ears.clock.instant(onset)
+        onset_ns = self._instant(ears, onset)
+        timing = ears.timing(onset)
         judgement = self._classifier.judge(samples, arrival.index, ears.rate_hz)
         flags = {*judgement.flags, *judged.flags, *(("clipped",) if arrival.clipped else ())}
         said.append(
@@ -186,6 +198,7 @@ class Listener:
                     snr_db=arrival.snr_db,
                     level_db_spl=self._level_db_spl(arrival.peak),
                     censored=arrival.clipped,
+                    clock_sigma_s=None if timing is None else timing.sigma_s,
                 ),
                 llr=judgement.llr,
                 probabilities=judgement.probabilities,
@@ -194,6 +207,13 @@ class Listener:
                 bearing=None if moved else self._bearing(ears, start, stop, arrival.index),
             )
         )
+
+    def _instant(self, ears: Ears, onset: float) -> int:
+        """When an onset was; a timing that begins behind the last word may contradict it by less than it can know."""
+        onset_ns = ears.clock.instant(onset)
+        if self._promised_ns is None or ears.timing(onset) is None:
+            return onset_ns
+        return max(onset_ns, self._promised_ns)
 
     def _bearing(self, ears: Ears, start: int, stop: int, onset: float) -> Bearing | None:
         if len(ears.rings) == 1:
@@ -211,6 +231,7 @@ class Listener:
         if beat.regular and beat.listening:
             until = max(beat.at - round(LAG_S * ears.rate_hz), ears.armed_from)
         heard_until_ns = ears.clock.instant(until)
+        timing = ears.timing(max(beat.at - 1, 0))
         if self._promised_ns is not None:
             heard_until_ns = max(heard_until_ns, self._promised_ns)
         self._promised_ns = heard_until_ns
@@ -223,5 +244,5 @@ class Listener:
             faulty_samples=self._faulty + beat.faulty_samples,
             clipped_samples=self._clipped + beat.clipped_samples,
             suppressed=self._suppressed + ears.all_suppressed(),
-            clock=self._clock_state,
+            clock=self._clock_state if timing is None else ClockState(timing.state, timing.sigma_s),
         )

@@ -1,180 +1,177 @@
-"""The wire: what a node and a centre say to each other, as bytes; both ends use this file."""
+"""The wire: what a node and a centre say to each other, as bytes; both ends use it. docs/wire.md tells it whole."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
 
 import msgspec
 
 from acoustic.detection import Detection
-from sensors.health import Heartbeat
+from sensors import wire_forms as forms
+from sensors.chunk import AudioChunk
+from sensors.health import Farewell, Heartbeat
+from sensors.message import Ack, Batch, Content, Envelope
+from sensors.snippet import Snippet
 
-VERSION: Final = 1
-LARGEST_BYTES: Final = 16_384
-"""No message is longer; a detection takes about 500 bytes, a heartbeat 300."""
+__all__ = [
+    "KINDS",
+    "LARGEST_ACK_BYTES",
+    "LARGEST_BATCH_BYTES",
+    "LARGEST_BYTES",
+    "LARGEST_BYTES_1",
+    "LARGEST_JSON_BYTES",
+    "VERSION",
+    "Ack",
+    "Batch",
+    "Content",
+    "Envelope",
+    "WireError",
+    "decode",
+    "decode_ack",
+    "decode_batch",
+    "decode_batch_json",
+    "decode_json",
+    "encode",
+    "encode_ack",
+    "encode_batch",
+    "encode_batch_json",
+    "encode_json",
+    "kind_of",
+    "schema",
+    "schema_text",
+]
 
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-_Word = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Instant = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+VERSION: Final = 2
+LARGEST_BATCH_BYTES: Final = 900_000
+"""No batch is longer: with its seal it stays below the 1 MiB that NATS carries."""
+LARGEST_BYTES: Final = 880_000
+"""No single message is longer; a detection takes about 500 bytes, a heartbeat 300, a second of audio 50,000."""
+LARGEST_BYTES_1: Final = 16_384
+"""No message of version 1 is longer: it knows no audio."""
+LARGEST_ACK_BYTES: Final = 65_536
+LARGEST_JSON_BYTES: Final = 4_000_000
+"""Of whatever is written as JSON, for people: audio grows by a third in it."""
+_LONGEST_TEXT: Final = 300  # of what is said about bytes that a stranger may have chosen
+
+_FORMS: Final[Mapping[type[Content], tuple[str, type[forms.Form]]]] = {
+    Detection: ("detection", forms.Detection),
+    Heartbeat: ("heartbeat", forms.Heartbeat),
+    Farewell: ("farewell", forms.Farewell),
+    Snippet: ("snippet", forms.Snippet),
+    AudioChunk: ("chunk", forms.AudioChunk),
+}
+_RECORDS: Final[Mapping[str, type[Content]]] = {name: record for record, (name, _) in _FORMS.items()}
+KINDS: Final = tuple(_RECORDS)
+"""What a message can hold, by its name on the wire."""
 
 
 class WireError(ValueError):
-    """Bytes that are no message of this version; the message says why, in one line."""
+    """Bytes that are no message of a version we speak; the message says why, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One message of a node.
-
-    Parameters
-    ----------
-    node_id : str
-        The node that speaks, 1 to 100 printable characters.
-    boot_id : str
-        Chosen anew when the node starts, 8 to 64 hexadecimal digits: the sequence begins again with it.
-    sequence : int
-        From 0, one more with each message of this boot: the centre sees what is missing or repeated.
-    content : Detection or Heartbeat
-        What one of its listeners said.
-
-    Raises
-    ------
-    ValueError
-        When a value is out of range.
-    """
-
-    node_id: str
-    boot_id: str
-    sequence: int
-    content: Detection | Heartbeat
-
-    def __post_init__(self) -> None:
-        for name, text in (("node_id", self.node_id), ("sensor_id", self.content.sensor_id)):
-            if not 0 < len(text) <= 100 or not text.isprintable():
-                raise ValueError(f"{name} is {text!r}: expected 1 to 100 printable characters")
-        if not 8 <= len(self.boot_id) <= 64 or not set(self.boot_id) <= set("0123456789abcdef"):
-            raise ValueError(f"boot_id is {self.boot_id!r}: expected 8 to 64 lower-case hexadecimal digits")
-        if not 0 <= self.sequence < 2**63:
-            raise ValueError(f"sequence is {self.sequence}: expected 0 to 2^63 - 1")
+def kind_of(content: Content) -> str:
+    """Which of `KINDS` it is."""
+    return _FORMS[type(content)][0]
 
 
-# How the records look on the wire. They are written out once more, so that a change to a record cannot change the wire
-# unseen, and so that a field nobody knows is refused.
-
-
-class _Pick(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    onset_ns: _Instant
-    sigma_s: float
-    p_outlier: _Probability = 0.0
-    snr_db: float | None = None
-    level_db_spl: float | None = None
-    censored: bool = False
-
-
-class _Bearing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    azimuth_deg: float
-    sigma_deg: float
-
-
-class _Clip(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    start_ns: _Instant
-    duration_s: float
-    sha256: Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
-
-
-class _Detection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pulse_id: _Name
-    sensor_id: _Name
-    pick: _Pick
-    llr: float
-    probabilities: tuple[_Probability, _Probability, _Probability, _Probability, _Probability]
-    model: _Name
-    flags: Annotated[tuple[_Word, ...], msgspec.Meta(max_length=16)] = ()
-    bearing: _Bearing | None = None
-    clip: _Clip | None = None
-
-
-class _ClockState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    state: _Word
-    sigma_s: float
-
-
-class _Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    sensor_id: _Name
-    heard_until_ns: _Instant
-    listening: bool
-    noise_floor_db_spl: float | None = None
-    gaps: _Count
-    faulty_samples: _Count
-    clipped_samples: _Count
-    suppressed: _Count
-    clock: _ClockState
-
-
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    version: Literal[1]
-    node_id: _Name
-    boot_id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")]
-    sequence: _Count
-    detection: _Detection | None = None
-    heartbeat: _Heartbeat | None = None
-
-
-class _Version(msgspec.Struct):
-    version: int
-
-
-def encode(envelope: Envelope) -> bytes:
-    """One message as MessagePack, at most `LARGEST_BYTES`.
+def encode_batch(batch: Batch) -> bytes:
+    """A batch as MessagePack, at most `LARGEST_BATCH_BYTES`.
 
     Raises
     ------
     WireError
-        When it cannot be sent: a text too long for the wire, or an integer too large.
+        When it cannot be sent: too long, a text too long for the wire, or an integer too large.
     """
-    return _bounded(msgspec.msgpack.encode(_to_wire(envelope)))
+    return _bounded(msgspec.msgpack.encode(_batch_form(batch)), LARGEST_BATCH_BYTES, "batch")
 
 
-def decode(message: bytes) -> Envelope:
-    """The message in these bytes.
+def decode_batch(message: bytes) -> Batch:
+    """The batch in these bytes; a message of version 1, which travels alone, becomes a batch of one.
 
     Strict: an unknown or missing field, a wrong type, a value that a record refuses, another version, more than
-    `LARGEST_BYTES` or anything after the message is an error. Both of detection and heartbeat, or neither, too.
+    `LARGEST_BATCH_BYTES`, a message with no content or with two, or anything after the batch is an error. Audio is
+    not decoded: it is as the node sent it.
 
     Raises
     ------
     WireError
         Whatever is wrong; nothing else is ever raised, whatever the bytes.
     """
-    return _from_wire(message, msgspec.msgpack.decode)
+    return _read_batch(_bounded(message, LARGEST_BATCH_BYTES, "batch"), msgspec.msgpack.decode)
+
+
+def encode_batch_json(batch: Batch) -> bytes:
+    """The same batch as one line of JSON, for people, audio in base64; docs/schemas/wire.schema.json describes it."""
+    return _bounded(msgspec.json.encode(_batch_form(batch)), LARGEST_JSON_BYTES, "batch")
+
+
+def decode_batch_json(message: bytes) -> Batch:
+    """The batch in one line of JSON; as strict as `decode_batch`."""
+    return _read_batch(_bounded(message, LARGEST_JSON_BYTES, "batch"), msgspec.json.decode)
+
+
+def encode(envelope: Envelope) -> bytes:
+    """One message by itself as MessagePack, at most `LARGEST_BYTES`: as a spool or a journal keeps it.
+
+    In a batch it takes fewer bytes than here, so that messages whose lengths sum to less than a batch's bound fit.
+
+    Raises
+    ------
+    WireError
+        When it cannot be sent: too long, a text too long for the wire, or an integer too large.
+    """
+    return _bounded(msgspec.msgpack.encode(_envelope_form(envelope)), LARGEST_BYTES, "message")
+
+
+def decode(message: bytes) -> Envelope:
+    """The message in these bytes, of version 1 or 2; as strict as `decode_batch`."""
+    return _read_envelope(_bounded(message, LARGEST_BYTES, "message"), msgspec.msgpack.decode)
 
 
 def encode_json(envelope: Envelope) -> bytes:
-    """The same message as one line of JSON, for people; docs/schemas/wire.schema.json describes it."""
-    return _bounded(msgspec.json.encode(_to_wire(envelope)))
+    """The same message as one line of JSON, for people."""
+    return _bounded(msgspec.json.encode(_envelope_form(envelope)), LARGEST_JSON_BYTES, "message")
 
 
 def decode_json(message: bytes) -> Envelope:
     """The message in one line of JSON; as strict as `decode`."""
-    return _from_wire(message, msgspec.json.decode)
+    return _read_envelope(_bounded(message, LARGEST_JSON_BYTES, "message"), msgspec.json.decode)
+
+
+def encode_ack(ack: Ack) -> bytes:
+    """An answer as MessagePack, at most `LARGEST_ACK_BYTES`; WireError when it cannot be sent."""
+    return _bounded(msgspec.msgpack.encode(_ack_form(ack)), LARGEST_ACK_BYTES, "acknowledgement")
+
+
+def decode_ack(message: bytes) -> Ack:
+    """The answer in these bytes; as strict as `decode_batch`, and only ever of today's version.
+
+    Raises
+    ------
+    WireError
+        Whatever is wrong; nothing else is ever raised.
+    """
+    with _refusing():
+        _bounded(message, LARGEST_ACK_BYTES, "acknowledgement")
+        if _version(message, msgspec.msgpack.decode) != VERSION:
+            raise WireError("version 1 knows no acknowledgement; bring both ends to one release")
+        form = msgspec.msgpack.decode(message, type=forms.Ack)
+        return Ack(form.centre_boot, form.received_ns, form.held, form.released, form.resume)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a message, as published in docs/schemas/wire.schema.json."""
-    found = msgspec.json.schema(_Envelope)
-    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    found["title"] = f"shotfix wire, version {VERSION}"
-    named = {name.lstrip("_"): body | {"title": name.lstrip("_")} for name, body in found.pop("$defs").items()}
-    text = json.dumps(found | {"$defs": named}).replace('"#/$defs/_', '"#/$defs/')
-    readable: dict[str, Any] = json.loads(text)
-    readable["$defs"]["Envelope"]["oneOf"] = [
-        {"required": ["detection"], "properties": {"heartbeat": {"type": "null"}, "detection": {"type": "object"}}},
-        {"required": ["heartbeat"], "properties": {"detection": {"type": "null"}, "heartbeat": {"type": "object"}}},
-    ]
+    """The JSON Schema of a batch, of a message by itself and of an acknowledgement, as published."""
+    said = (forms.Batch, forms.Envelope, forms.Ack)
+    roots, found = msgspec.json.schema_components(said, ref_template="#/$defs/{name}")
+    named = {name: body | {"title": name} for name, body in found.items()}
+    for name in ("Message", "Envelope"):
+        # Exactly one content is there; one that is absent may also be written as null.
+        named[name]["oneOf"] = [_only(kind) for kind in KINDS]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"shotfix wire, version {VERSION}"}
+    readable: dict[str, Any] = json.loads(json.dumps(head | {"oneOf": list(roots), "$defs": named}))
     return readable
 
 
@@ -183,51 +180,117 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _to_wire(envelope: Envelope) -> _Envelope:
-    content = envelope.content
+def _only(kind: str) -> dict[str, Any]:
+    others: dict[str, Any] = {other: {"type": "null"} for other in KINDS if other != kind}
+    return {"required": [kind], "properties": others | {kind: {"type": "object"}}}
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn whatever is wrong with a stranger's bytes into one WireError of one line."""
     try:
-        return _Envelope(
+        yield
+    except WireError:
+        raise
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise WireError(f"not a message: {' '.join(str(error).split())[:_LONGEST_TEXT]}") from None
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise WireError(f"cannot be sent: {error}") from None
+
+
+def _content_form(content: Content) -> dict[str, Any]:
+    name, form = _FORMS[type(content)]
+    return {name: msgspec.convert(content, form, from_attributes=True)}
+
+
+def _envelope_form(envelope: Envelope) -> forms.Envelope:
+    with _sending():
+        return forms.Envelope(
             version=VERSION,
             node_id=envelope.node_id,
             boot_id=envelope.boot_id,
             sequence=envelope.sequence,
-            detection=msgspec.convert(content, _Detection, from_attributes=True)
-            if isinstance(content, Detection)
-            else None,
-            heartbeat=msgspec.convert(content, _Heartbeat, from_attributes=True)
-            if isinstance(content, Heartbeat)
-            else None,
+            **_content_form(envelope.content),
         )
-    except msgspec.ValidationError as error:
-        raise WireError(f"cannot be sent: {error}") from None
 
 
-def _from_wire(message: bytes, decoder: Any) -> Envelope:
-    _bounded(message)
-    try:
-        _check_version(decoder(message, type=_Version).version)
-        wire = decoder(message, type=_Envelope)
-        return Envelope(wire.node_id, wire.boot_id, wire.sequence, _content(wire))
-    except WireError:
-        raise
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
-        raise WireError(f"not a message: {error}") from None
+def _batch_form(batch: Batch) -> forms.Batch:
+    with _sending():
+        messages = tuple(
+            forms.Message(boot_id=each.boot_id, sequence=each.sequence, **_content_form(each.content))
+            for each in batch.envelopes
+        )
+        return forms.Batch(version=VERSION, node_id=batch.node_id, sent_ns=batch.sent_ns, messages=messages)
 
 
-def _check_version(version: int) -> None:
-    if version != VERSION:
-        raise WireError(f"version {version}: this program speaks {VERSION}; bring both ends to one release")
+def _ack_form(ack: Ack) -> forms.Ack:
+    if not ack.centre_boot:
+        raise WireError("cannot be sent: an acknowledgement names the centre's boot")
+    return forms.Ack(
+        version=VERSION,
+        centre_boot=ack.centre_boot,
+        received_ns=ack.received_ns,
+        held=ack.held,
+        released=dict(ack.released),
+        resume=ack.resume,
+    )
 
 
-def _content(wire: _Envelope) -> Detection | Heartbeat:
-    if wire.detection is not None and wire.heartbeat is None:
-        return msgspec.convert(wire.detection, Detection, from_attributes=True)
-    if wire.heartbeat is not None and wire.detection is None:
-        return msgspec.convert(wire.heartbeat, Heartbeat, from_attributes=True)
-    raise WireError("not a message: expected either a detection or a heartbeat")
+def _read_batch(message: bytes, decoder: Any) -> Batch:
+    with _refusing():
+        if _version(message, decoder) == 1:
+            envelope = _read_envelope_1(message, decoder)
+            return Batch(envelope.node_id, _instant_of(envelope.content), (envelope,))
+        form = decoder(message, type=forms.Batch)
+        messages = (Envelope(form.node_id, each.boot_id, each.sequence, _content(each)) for each in form.messages)
+        return Batch(form.node_id, form.sent_ns, tuple(messages))
 
 
-def _bounded(message: bytes) -> bytes:
-    if len(message) > LARGEST_BYTES:
-        raise WireError(f"{len(message)} bytes: a message has at most {LARGEST_BYTES}")
+def _read_envelope(message: bytes, decoder: Any) -> Envelope:
+    with _refusing():
+        if _version(message, decoder) == 1:
+            return _read_envelope_1(message, decoder)
+        form = decoder(message, type=forms.Envelope)
+        return Envelope(form.node_id, form.boot_id, form.sequence, _content(form))
+
+
+def _read_envelope_1(message: bytes, decoder: Any) -> Envelope:
+    form = decoder(_bounded(message, LARGEST_BYTES_1, "message of version 1"), type=forms.Envelope1)
+    return Envelope(form.node_id, form.boot_id, form.sequence, _content(form))
+
+
+def _version(message: bytes, decoder: Any) -> int:
+    version: int = decoder(message, type=forms.Version).version
+    if version not in (1, VERSION):
+        raise WireError(f"version {version}: this program speaks 1 to {VERSION}; bring both ends to one release")
+    return version
+
+
+def _content(form: forms.Message | forms.Envelope1) -> Content:
+    said = {name: content for name in KINDS if (content := getattr(form, name, None)) is not None}
+    if len(said) != 1:
+        raise WireError(f"not a message: {' and '.join(said) or 'nothing'} in one; expected one of {', '.join(KINDS)}")
+    name, content = said.popitem()
+    return msgspec.convert(content, _RECORDS[name], from_attributes=True)
+
+
+def _instant_of(content: Content) -> int:
+    """The instant that a message of version 1 speaks of: it knows two contents."""
+    match content:
+        case Heartbeat():
+            return content.heard_until_ns
+        case Detection():
+            return content.pick.onset_ns
+    raise WireError("not a message: version 1 knows detections and heartbeats")
+
+
+def _bounded(message: bytes, most: int, what: str) -> bytes:
+    if len(message) > most:
+        raise WireError(f"{len(message)} bytes: a {what} has at most {most}")
     return message

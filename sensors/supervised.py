@@ -1,0 +1,160 @@
+"""A source kept open for ever: the threads around a supervisor."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sensors.source import Raw, Source, SourceError
+from sensors.supervisor import CONNECTING, ENDED, LIVE, Change, Patience, Supervisor
+
+MOST_WAITING: Final = 64
+"""Pieces read ahead of whoever takes them; more stay with the source, which counts what it must then drop."""
+
+LONGEST_NAP_S: Final = 0.5  # so that a monotonic clock that a suspended machine stopped is looked at again
+
+
+class _Opening:
+    """One opening of the source, read on a thread of its own until it ends, fails or is given up."""
+
+    def __init__(self, make: Callable[[], Source], said: queue.Queue[_Said]) -> None:
+        self._make = make
+        self._said = said
+        self._source: Source | None = None
+        self._given_up = threading.Event()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._read, name="source", daemon=True).start()
+
+    def give_up(self) -> None:
+        """Let go of the source without waiting for it: a driver that hangs keeps its thread, not us."""
+        self._given_up.set()
+        threading.Thread(target=self._close, name="source-close", daemon=True).start()
+
+    def _close(self) -> None:
+        with self._lock:
+            source = self._source
+        if source is not None:
+            source.close()
+
+    def _read(self) -> None:
+        try:
+            source = self._make()
+            with self._lock:
+                self._source = source
+            if self._given_up.is_set():
+                return
+            for raw in source.open():
+                if not self._say(raw):
+                    break
+            self._say(None)
+        except SourceError as error:
+            self._say(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one source must not end the node
+            self._say(SourceError(f"the source failed unexpectedly ({type(error).__name__}: {error})"))
+        finally:
+            self._close()
+
+    def _say(self, what: Raw | SourceError | None) -> bool:
+        while not self._given_up.is_set():
+            try:
+                self._said.put((self, what), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+_Said = tuple[_Opening, Raw | SourceError | None]
+
+
+class Supervised:
+    """A source that is opened again whenever it is lost, with the pieces and the changes of state in one stream.
+
+    Parameters
+    ----------
+    make : callable
+        Gives a new source for each opening. It runs on the reading thread; what it raises counts as a failed opening.
+    patience : Patience
+    monotonic : callable
+        Seconds that never go back.
+    seed : int or None
+        Of the jitter; None for another one each time.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Source],
+        *,
+        patience: Patience | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        self._make = make
+        self._monotonic = monotonic
+        self._supervisor = Supervisor(patience or Patience(), random.Random(seed).random)  # noqa: S311 - no secret
+        self._said: queue.Queue[_Said] = queue.Queue(MOST_WAITING)
+        self._stopped = threading.Event()
+
+    @property
+    def openings(self) -> int:
+        """Times the source has been opened."""
+        return self._supervisor.openings
+
+    @property
+    def losses(self) -> int:
+        """Times it was lost after it had given samples."""
+        return self._supervisor.losses
+
+    def stop(self) -> None:
+        """End `stream` soon, from any thread."""
+        self._stopped.set()
+
+    def stream(self) -> Iterator[Raw | Change]:
+        """Pieces and changes in their order, until the source ends or `stop` is called.
+
+        A change to ``connecting`` stands before the pieces of each opening, whose ``count`` begins with 0 again. What
+        was read of an opening before it failed has all been given.
+        """
+        opening: _Opening | None = None
+        changes = self._supervisor.begin(self._monotonic())
+        try:
+            while not self._stopped.is_set():
+                for change in changes:
+                    if change.state == CONNECTING and opening is None:
+                        opening = _Opening(self._make, self._said)
+                    elif change.state not in (CONNECTING, LIVE) and opening is not None:
+                        opening.give_up()
+                        opening = None
+                    yield change
+                if self._supervisor.state == ENDED:
+                    return
+                raw, changes = self._next(opening)
+                if raw is not None:
+                    # Live is said before the first piece, so that whoever starts a stream there misses nothing.
+                    yield from changes
+                    changes = ()
+                    yield raw
+        finally:
+            if opening is not None:
+                opening.give_up()
+
+    def _next(self, opening: _Opening | None) -> tuple[Raw | None, tuple[Change, ...]]:
+        """What came first: a piece, an end, or the moment at which the supervisor wants to be asked."""
+        supervisor = self._supervisor
+        # What has been read is looked at before the clock is: a taker that was slow is no loss of the source.
+        wait_s = min(max(supervisor.next_s - self._monotonic(), 0.0), LONGEST_NAP_S)
+        try:
+            of, what = self._said.get(timeout=wait_s) if wait_s else self._said.get_nowait()
+        except queue.Empty:
+            return None, supervisor.tick(self._monotonic())
+        if of is not opening:
+            return None, ()
+        if isinstance(what, Raw):
+            return what, supervisor.heard(len(what.samples), self._monotonic())
+        if what is None:
+            return None, supervisor.ended()
+        return None, supervisor.failed(str(what), self._monotonic())
