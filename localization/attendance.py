@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sensors.health import Heartbeat
     from sensors.site import Site
 
-REMEMBERED: Final = 4  # spans of listening for each sensor
-FLOORS: Final = 64  # noise floors for each sensor: a minute of heartbeats
+REMEMBERED: Final = 16  # spans of listening for each sensor
+FLOORS: Final = 4_096  # noise floors for each sensor: an hour of heartbeats, where one is so far ahead of the rest
 NEVER_NS: Final = -(1 << 62)
 
 
@@ -56,6 +56,12 @@ class Attendance:
             del spans[:-REMEMBERED]
             self._write(heartbeat.sensor_id)
         self._last[heartbeat.sensor_id] = heartbeat
+
+    def forget(self, before_ns: int) -> None:
+        """Nobody will ask for an earlier time again: of the floors told before it the last stays for each sensor."""
+        for floors in self._floors.values():
+            if floors[0][0] < before_ns:
+                del floors[: max(bisect_right(floors, (before_ns, math.inf)) - 1, 0)]
 
     def listened(self, sensor_id: str, from_ns: int, to_ns: int) -> None:
         """State that a sensor listened all this time; for pulses that come without heartbeats."""

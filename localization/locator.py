@@ -219,6 +219,7 @@ class Locator:
                 claimed[event.picks] = settled[number] = True
         self._learn(window, found, settled, ripe_s, now_ns)
         shots += self._forget(ripe_ns, window.times < ripe_s, claimed)
+        self._attendance.forget(ripe_ns - self._standing.horizon_ns)
         oldest_ns = now_ns - round(LATENESS_S * SECOND)
         self._placed = [p for p in self._placed if p.discharge_ns > oldest_ns]
         return sorted(shots, key=lambda shot: (shot.time_ns, shot.shot_id))
@@ -404,7 +405,7 @@ class Locator:
         index = self._standing.index.get(late.sensor_id)
         if index is None:
             return ()
-        site = self._standing.sites[index]
+        (site,) = self._standing.sites_of([late])
         for k, placed in enumerate(self._placed):
             if late.sensor_id not in {d.sensor_id for d in placed.detections} and self._joins(late, placed, index):
                 self._placed[k] = self._with_late(placed, late, site)

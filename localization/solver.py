@@ -87,7 +87,8 @@ class Solver:
         shot_id, revision
             As in `Fix`.
         detections, sites : sequences of equal length
-            What was heard, ordered by onset, and where each was heard. A sensor's second detection counts as an echo.
+            What was heard, ordered by onset, and where each was heard: with the clock as it was then, which
+            `localization.standing.as_heard` tells. A sensor's second detection counts as an echo.
         silent : sequence of str
             Sensors that should have heard it.
         chosen : bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from acoustic.detection import Detection
+    from acoustic.pick import Pick
     from localization.solver import Solver
     from sensors.site import Network, Site
 
@@ -63,12 +65,17 @@ class Standing:
         return any(site.stood_at(detection.pick.onset_ns) for site in self._stays.get(detection.sensor_id, ()))
 
     def sites_of(self, detections: Sequence[Detection]) -> tuple[Site, ...]:
-        """Where each detection was heard."""
-        return tuple(self.sites[self.index[d.sensor_id]] for d in detections)
+        """Where each detection was heard, with the clock as it was then, where the device said so."""
+        return tuple(as_heard(self.sites[self.index[d.sensor_id]], d.pick) for d in detections)
 
     def rows_in(self, former: Standing) -> NDArray[np.int64]:
         """For each sensor its row in ``former``, or -1, (S,)."""
         return np.array([former.index.get(site.sensor_id, -1) for site in self.sites], dtype=np.int64)
+
+
+def as_heard(site: Site, pick: Pick) -> Site:
+    """The site with the sigma that its clock had when it took this pick; as the table has it where none was told."""
+    return site if pick.clock_sigma_s is None else replace(site, clock_sigma_s=pick.clock_sigma_s)
 
 
 def _diameter(sensors: NDArray[np.float64]) -> float:

@@ -52,10 +52,10 @@ class Window:
 
     `first[s]` to `first[s + 1]` are those of sensor s; `times` count in seconds from `zero_ns`. `gains` is minus the
     logarithm of how often a pick like this comes by chance, per second; `rates` how often its sensor reports any.
-    `sigma` is the pick's own, s; `levels` in dB are of any one reference a sensor, `pressures` in dB SPL or NaN,
-    `censored` where the true one is higher. `free` are the picks that no bang has claimed; `delays` how long each came
-    behind the one before it at its sensor, s. For each sensor, `listening` says whether it is known to have listened,
-    `floors` its noise, dB SPL or NaN.
+    `sigma` is the pick's own and what its clock said of itself, s; `levels` in dB are of any one reference a sensor,
+    `pressures` in dB SPL or NaN, `censored` where the true one is higher. `free` are the picks that no bang has
+    claimed; `delays` how long each came behind the one before it at its sensor, s. For each sensor, `listening` says
+    whether it is known to have listened, `floors` its noise, dB SPL or NaN.
     """
 
     zero_ns: int
@@ -250,7 +250,9 @@ def _row(detection: Detection, sensor: int) -> tuple[int, int, float, float, flo
     pick = detection.pick
     pressure = _known(pick.level_db_spl)
     level = _known(pick.snr_db) if pick.level_db_spl is None else pressure
-    return pick.onset_ns, sensor, pick.sigma_s, _rarity(detection), level, pressure, pick.censored
+    # The kernels add what the table says of the sensor's clock; one that says worse of itself is given more room.
+    sigma_s = math.hypot(pick.sigma_s, pick.clock_sigma_s or 0.0)
+    return pick.onset_ns, sensor, sigma_s, _rarity(detection), level, pressure, pick.censored
 
 
 def _known(value: float | None) -> float:
