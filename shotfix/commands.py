@@ -3,95 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
-BAD_DATA: Final = 65
-UNAVAILABLE: Final = 69
-INPUT_OUTPUT: Final = 74
-INTERRUPTED: Final = 130
-"""Exit codes of sysexits.h, and of a shell whose command was interrupted."""
+from shotfix.command_line import (
+    BAD_DATA,
+    FOLDER,
+    FORCE,
+    JSON,
+    NUMBER,
+    OUT,
+    SOMEWHERE,
+    Commands,
+    Within,
+    complain,
+    one_line,
+)
+from shotfix.commands_live import LIVE
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-SOMEWHERE = click.Path(path_type=Path)
 FARTHEST_M: Final = 1e8  # of coordinates: as far as sensors may stand from the origin of their plane
 LARGEST_CELL_M: Final = 100_000.0
-
-
-class Number(click.types.FloatParamType):
-    """A finite number."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert it; nan and inf are errors of usage, as is what is no number."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
-
-
-class Within(click.FloatRange):
-    """A finite number within bounds: by themselves they stop no nan, which is below none and above none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert it, as `Number` does; outside the bounds it is an error of usage."""
-        return float(super().convert(NUMBER.convert(value, param, ctx), param, ctx))
-
-
-NUMBER: Final = Number()
 METRES_OF_PLANE: Final = Within(-FARTHEST_M, FARTHEST_M)
-
-
-class Commands(click.Group):
-    """The group whose commands end with one line and an exit code, never with a traceback over bad input."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; turn what went wrong outside the program into a line and a code."""
-        from localization.study.table import SceneError
-        from shotfix.results import OutputError, UnavailableError
-
-        try:
-            return super().invoke(ctx)
-        except OutputError as error:
-            raise click.UsageError(one_line(error)) from None
-        except SceneError as error:
-            complain(one_line(error))
-            ctx.exit(BAD_DATA)
-        except UnavailableError as error:
-            complain(one_line(error))
-            ctx.exit(UNAVAILABLE)
-        except KeyboardInterrupt:
-            interrupted(ctx)
-        except SystemError as error:
-            if not isinstance(error.__cause__, KeyboardInterrupt):  # which is how it looks from inside a kernel
-                raise
-            interrupted(ctx)
-        except BrokenPipeError:
-            raise  # click ends quietly when nobody reads any more
-        except OSError as error:
-            complain(one_line(error))
-            ctx.exit(INPUT_OUTPUT)
-
-
-def interrupted(ctx: click.Context) -> NoReturn:
-    """End as a shell expects of an interrupted command."""
-    complain("interrupted; what was not finished was not written")
-    ctx.exit(INTERRUPTED)
-
-
-def one_line(error: object) -> str:
-    """The error's text, on one line and without control characters: file names may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(error).split()))
-
-
-def complain(message: str) -> None:
-    """Say what went wrong, on standard error."""
-    click.echo(f"shotfix: {message}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -105,9 +40,6 @@ def main() -> None:
     """
 
 
-OUT = click.option("--out", "out", type=FOLDER, required=True, metavar="DIR", help="Folder for the results.")
-FORCE = click.option("--force", is_flag=True, help="Overwrite an earlier run in DIR.")
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 PLOT = click.option("--plot", is_flag=True, help="Also draw DIR/map.png: sensors, shots, regions, truth.")
 SCENES = click.argument("scenes", nargs=-1, required=True, type=SOMEWHERE, metavar="SCENE...")
 
@@ -449,3 +381,10 @@ def demo(scene: Path, out: Path, force: bool) -> None:
 def _say(line: str) -> None:
     click.echo(line)
     sys.stdout.flush()
+
+
+for command in LIVE:
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,8 @@ Message = Detection | Heartbeat
 
 QUIET_NS: Final = 60 * SECOND
 """How far the last watermark lies behind the last sound: every incident closes in between."""
+REVISED_NS: Final = 600 * SECOND
+"""No bang is revised so long after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +68,19 @@ class Machines:
         live, replay, test or exercise.
     judged : bool
         Whether the built-in classifier judges what is heard: its hash is then part of the provenance.
+    owned : frozenset of str or None
+        Bangs belong to these machines when one of these sensors heard them first; others have other owners, and are
+        counted as ``elsewhere``. None: every bang does.
     """
 
     def __init__(
-        self, deployment: Deployment, policy: Policy | None = None, mode: ModeOfUse = "replay", *, judged: bool = True
+        self,
+        deployment: Deployment,
+        policy: Policy | None = None,
+        mode: ModeOfUse = "replay",
+        *,
+        judged: bool = True,
+        owned: frozenset[str] | None = None,
     ) -> None:
         self.locator = Locator(
             deployment.network,
@@ -87,10 +98,17 @@ class Machines:
         )
         self.desk = Desk(policy, mode, deployment.name, provenance)
         self.last_ns = 0
+        self.owned = owned
+        self._ours: dict[str, int] = {}  # shots that are, so that a late sensor does not change their owner
+        self._elsewhere = 0
 
     def passed_over(self) -> dict[str, int]:
         """What was not used, and why."""
-        return {**self.locator.counts, "too-late": self.desk.counts["too_late"]}
+        return {
+            **self.locator.counts,
+            "too-late": self.desk.counts["too_late"],
+            "elsewhere": self._elsewhere,
+        }
 
     def doubted(self) -> dict[str, str]:
         """Sensors that lost weight, and why."""
@@ -114,13 +132,27 @@ class Machines:
     def tell(self, shots: tuple[Fix | Unfixed, ...]) -> Iterator[Event]:
         """Hand shots to the desk; each, and what is said of it."""
         for shot in shots:
-            yield shot
-            yield from self.desk.receive(shot)
+            if self._owns(shot):
+                yield shot
+                yield from self.desk.receive(shot)
+            else:
+                self._elsewhere += 1
 
     def finish(self) -> Iterator[Event]:
         """There will be no more: decide everything, close every incident."""
         yield from self.tell(self.locator.finish())
         yield from self.desk.tick(self.last_ns + QUIET_NS)
+
+    def _owns(self, shot: Fix | Unfixed) -> bool:
+        """Whether a bang is for these machines to tell of: decided once, by who heard it first."""
+        if self.owned is None or shot.shot_id in self._ours:
+            return True
+        first = min(shot.arrivals, key=lambda a: (a.detection.pick.onset_ns, a.detection.sensor_id))
+        if shot.revision > 1 or first.detection.sensor_id not in self.owned:
+            return False
+        self._ours = {name: at_ns for name, at_ns in self._ours.items() if at_ns > shot.time_ns - REVISED_NS}
+        self._ours[shot.shot_id] = shot.time_ns
+        return True
 
 
 def configuration_hash(deployment: Deployment, policy: Policy, street: Street) -> str:

@@ -13,8 +13,9 @@ from acoustic.instant import SECOND, after
 from alerts.alert import Alert
 from localization.study.table import SceneError
 from sensors.health import ClockState, Heartbeat
-from sensors.listener import Listener
+from sensors.hearing import Hearing
 from sensors.recording import RecordingError, inspect, read_blocks
+from sensors.snippet import Snippet
 from shotfix.machines import QUIET_NS, Deployment, Event, Machines, Message
 from shotfix.run import Run
 
@@ -136,6 +137,9 @@ def _heard(scene: Scene, machines: Machines, progress: Callable[[float], None]) 
             continue
         until_ns = watermark_ns
         for message in said:
+            if isinstance(message, Snippet):
+                machines.desk.receive_clip(message.pulse_ids, message.clip)
+                continue
             yield from machines.receive(message)
             if isinstance(message, Heartbeat):
                 until_ns = max(until_ns, message.heard_until_ns)
@@ -145,12 +149,12 @@ def _heard(scene: Scene, machines: Machines, progress: Callable[[float], None]) 
 
 def _listen(
     site: Site, pieces: list[Piece], air: Air, progress: Callable[[float], None]
-) -> Iterator[tuple[Message, ...]]:
-    """What a listener says to each block of its sensor's recordings, and at their end."""
+) -> Iterator[tuple[Message | Snippet, ...]]:
+    """What is said to each block of its sensor's recordings, and at their end."""
     # The channel that the piece names is listened to; a small array's others come behind it, in the elements' order.
     others = sorted({element.channel for element in site.elements})
     columns = {channel: place for place, channel in enumerate(others, start=1)}
-    listener = Listener(
+    hearing = Hearing(
         site.sensor_id,
         full_scale_db_spl=site.full_scale_db_spl,
         clock=ClockState(sigma_s=site.clock_sigma_s),
@@ -160,9 +164,9 @@ def _listen(
     for number, piece in enumerate(pieces):
         for block in _blocks(piece, others):
             # Whether a later piece follows on is for the listener to see: from its start, to half a sample.
-            yield listener.hear(block if number == 0 else replace(block, after_gap=False))
+            yield hearing.hear(block if number == 0 else replace(block, after_gap=False))
             progress(len(block.samples) / block.rate_hz)
-    yield listener.finish()
+    yield hearing.finish()
 
 
 def _blocks(piece: Piece, others: Sequence[int]) -> Iterator[AudioBlock]:

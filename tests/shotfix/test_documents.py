@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from acoustic.bearing import Bearing
 from acoustic.block import AudioBlock
-from acoustic.detection import Clip
 from alerts.delivery import Delivery, Receipt
 from alerts.desk import Desk
 from alerts.incident import Incident
@@ -31,7 +30,6 @@ def examples():
     heard = dataclasses.replace(
         streets.pulse("A", 1.0),
         bearing=Bearing(12.5, 2.0),
-        clip=Clip(streets.START_NS, 2.5, "ab" * 32),
         flags=("clipped",),
     )
     roof = Site("R", Geodetic(41.7, -72.6, 12.0), 0.5, 1.0, 1e-4, 110.0, (Element(0, 0.1, 0.0, 0.0),), streets.START_NS)

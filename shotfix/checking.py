@@ -1,0 +1,63 @@
+"""Checking a configuration as its program would at the start, and saying all of what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shotfix.config_reading import ConfigError, Problem, kind_of, read_node, read_site
+
+if TYPE_CHECKING:
+    from shotfix.config import SiteConfig
+
+WORDS = {"site": "a centre", "node": "a sensor node", "network": "a network"}
+
+
+def check_file(path: Path) -> dict[str, Any]:
+    """What a file configures and everything that is wrong with it; of a centre, with its network.
+
+    Returns
+    -------
+    dict
+        ``file``, ``kind`` and ``problems``, each with file, line (0 where there is none), key, message, and all of
+        these as ``text``.
+    """
+    found: dict[str, Any] = {"file": str(path), "kind": None, "problems": []}
+    try:
+        kind = kind_of(path)
+        found["kind"] = WORDS[kind]
+        if kind == "node":
+            read_node(path)
+        elif kind == "site":
+            _check_site(read_site(path))
+        else:
+            _check_network(path)
+    except ConfigError as error:
+        found["problems"] = [
+            {"file": each.file, "line": each.line, "key": each.key, "message": each.message, "text": str(each)}
+            for each in error.problems
+        ]
+    return found
+
+
+def _check_site(config: SiteConfig) -> None:
+    """What of a centre's start needs no socket and no disk: the register, and the engine's core."""
+    from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
+
+    registry = _check_network(config.network_file)
+    try:
+        Charter.of(config).core(registry)
+    except (CharterError, ValueError) as error:
+        raise ConfigError([Problem("site.toml", 0, "", str(error))]) from None
+
+
+def _check_network(path: Path) -> Any:
+    from sensors.identity import IdentityError, Keyring  # noqa: PLC0415  (keys are slow to load)
+    from shotfix.registry import read_registry  # noqa: PLC0415
+
+    registry = read_registry(path)
+    try:
+        Keyring(registry.keys, registry.revoked)
+    except IdentityError as error:
+        raise ConfigError([Problem(path.name, 0, "node", str(error))]) from None
+    return registry

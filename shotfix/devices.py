@@ -1,0 +1,112 @@
+"""Devices: what a node's configuration says, as the sources, clocks and transports that do it."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sensors import time_source
+from sensors.cell import cell_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sensors.source import Source
+    from sensors.time_source import TimeSource
+    from sensors.transport import Transport
+    from shotfix.config_node import ClockConfig, NodeConfig, SourceConfig
+
+CELL_M = 2000
+"""Of a city whose centre does not say otherwise."""
+
+
+def source_of(config: NodeConfig) -> Callable[[], Source]:
+    """What makes a source anew, for each time that it is opened.
+
+    Raises
+    ------
+    SourceError
+        When its kind needs something that is not installed.
+    """
+    source = config.source
+    if source.kind == "microphone":
+        from sensors.capture import Capture  # noqa: PLC0415  (a node has one source)
+
+        return lambda: Capture(source.device, rate_hz=source.rate_hz, channels=source.channels)
+    if source.kind in {"file", "folder"}:
+        return lambda: _playing(source)
+    if source.kind == "stdin":
+        from sensors.piped import Piped  # noqa: PLC0415
+
+        return lambda: Piped(encoding=source.format, rate_hz=source.rate_hz, channels=source.channels)
+    if source.kind == "rtp":
+        from sensors.rtp import Rtp  # noqa: PLC0415
+
+        return lambda: Rtp(source)
+    from sensors.stream import Stream  # noqa: PLC0415
+
+    return lambda: Stream(source.url or "")
+
+
+def time_source_of(config: ClockConfig) -> TimeSource:
+    """Whom to ask about the clock."""
+    if config.sigma_s is not None:
+        return time_source.Stated(config.sigma_s)
+    if config.source == "chrony":
+        return time_source.Chrony()
+    if config.source == "pps":
+        return time_source.Pulse()
+    if config.source == "ptp":
+        return time_source.Ptp()
+    return time_source.Kernel()
+
+
+def transport_of(config: NodeConfig) -> Transport:
+    """The way to the centre.
+
+    Raises
+    ------
+    ValueError
+        When it goes through a broker and nobody says in which cell the node stands.
+    """
+    address = config.centre
+    if not address.broker:
+        from sensors.http_transport import HttpTransport  # noqa: PLC0415  (a node has one transport)
+
+        return HttpTransport(address.url, ca_file=address.ca_file, allow_plain_http=address.allow_plain)
+    from sensors.nats_link import NatsLink  # noqa: PLC0415
+    from sensors.nats_transport import NatsTransport  # noqa: PLC0415
+
+    link = NatsLink(
+        (address.url,),
+        ca_file=address.ca_file,
+        credentials_file=address.credentials_file,
+        allow_plain=address.allow_plain,
+    )
+    return NatsTransport(link, address.city, address.cell or _cell(config), config.node.node_id)
+
+
+def _playing(config: SourceConfig) -> Source:
+    """Recordings, read anew at each opening: files may have come."""
+    from sensors.playing import Playing, Recording, recordings_of  # noqa: PLC0415
+
+    if config.kind == "folder" and config.path is not None and config.name_format is not None:
+        name_format = re.sub(r"\.(wav|flac)$", "", config.name_format, flags=re.IGNORECASE)
+        zoned = "%z" in name_format or name_format.endswith("Z")
+        found = recordings_of(config.path, name_format, utc_offset=None if zoned else timedelta(0))
+        return Playing(found, factor=config.pace)
+    if config.path is not None:
+        start_ns = time.time_ns() if config.start_ns is None else config.start_ns
+        return Playing([Recording(config.path, start_ns)], factor=config.pace)
+    pieces = sorted(config.pieces, key=lambda piece: piece.start_ns)
+    found = tuple(Recording(p.path, p.start_ns, (p.channel,) if p.channel else None) for p in pieces)
+    return Playing(found, factor=config.pace)
+
+
+def _cell(config: NodeConfig) -> str:
+    position = config.sensors[0].position
+    if position is None:
+        raise ValueError("centre.cell: absent, and the sensor has no position; a broker's subjects need one of them")
+    return cell_of(position, CELL_M)

@@ -1,0 +1,362 @@
+"""The pool: worker processes that hear the streams which nodes send to the centre as sound."""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Final, Self
+
+from sensors.wire import WireError
+from shotfix.hearing_ledger import Hold, Ledger, Told
+from shotfix.hearing_worker import CheckSnippet, EndStream, HearChunk, Limits, Revise, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sensors.chunk import AudioChunk
+    from sensors.health import Farewell
+    from sensors.hearing import Setup
+    from sensors.message import Content
+    from sensors.snippet import Snippet
+    from shotfix.hearing_bench import Answer, Key
+    from shotfix.hearing_worker import Order
+
+MOST_UNANSWERED: Final = 256
+"""Chunks that one worker may be behind, some 25 MB of them; then nodes are asked to wait."""
+PATIENCE_S: Final = 5.0
+"""How long a sensor's right chunk is waited for, from the first that is not it: what its node dropped never comes."""
+LONGEST_ANSWER_S: Final = 60.0
+"""A worker that takes longer over one order hangs."""
+MOST_DEATHS: Final = 3
+"""A chunk over which so many workers died is given up."""
+
+
+class Submitted(StrEnum):
+    """What became of a chunk: see `HearingPool.submit`."""
+
+    TAKEN = "taken"
+    FULL = "full"
+    RESUME = "resume"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of a chunk, in the order of the sensor's stream.
+
+    Parameters
+    ----------
+    node_id, boot_id : str
+        Whose it was.
+    released : int or None
+        The node may forget every chunk of this boot up to this sequence number; None: nothing yet.
+    contents : tuple of Detection, Heartbeat, Snippet and Farewell
+        What was said and was not said before. Snippets are sound, and what their clips say: they were made here.
+    faults : tuple of str
+        What was wrong with the chunk, a line each.
+    """
+
+    node_id: str
+    boot_id: str
+    released: int | None
+    contents: tuple[Content, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A node's snippet was decoded; ``fault`` says in a line why it is not what it says, and is None where it is."""
+
+    node_id: str
+    snippet: Snippet
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker died: the nodes of these sensors must send again every chunk that is not released."""
+
+    sensor_ids: tuple[str, ...]
+    node_ids: tuple[str, ...]
+
+
+Result = Heard | Checked | Lost
+
+
+class HearingPool:
+    """Worker processes, each with its sensors. Any thread may submit; one polls.
+
+    A node keeps a chunk until it is released: until all that is in it was told, and no listener that had to begin again
+    would need it to say what is not told yet. So a worker, or all of the centre, may die at any moment: the nodes send
+    again what they keep, the listeners say the same again, and what was told before is not passed on twice.
+
+    Parameters
+    ----------
+    setups : mapping of str to Setup
+        The sensors that are heard here, by name.
+    workers : int
+        Processes.
+    told_until : mapping of str to int
+        For each sensor the last "heard until" that the centre has on disk: nothing before it is told again.
+    most_unanswered : int
+        Chunks that a worker may be behind.
+    limits : Limits
+        Of each process.
+    """
+
+    def __init__(
+        self,
+        setups: Mapping[str, Setup],
+        workers: int = 1,
+        *,
+        told_until: Mapping[str, int] | None = None,
+        most_unanswered: int = MOST_UNANSWERED,
+        limits: Limits | None = None,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers: expected 1 or more")
+        self.counts: Counter[str] = Counter()
+        """Chunks by what became of them, ``faults``, and workers that ``died``."""
+        self._setups = dict(setups)
+        self._limits = limits or Limits()
+        self._most_unanswered = most_unanswered
+        self._ledger = Ledger()
+        self._told = {name: Told(until_ns) for name, until_ns in (told_until or {}).items()}
+        for told in self._told.values():
+            told.begin_again()
+        self._holds = {name: Hold(until_ns) for name, until_ns in (told_until or {}).items()}
+        self._nodes: dict[str, str] = {}  # who sent last for each sensor
+        self._deaths: Counter[Key] = Counter()
+        self._ready: list[Result] = []
+        self._farewells: dict[str, Farewell] = {}
+        self._ending: dict[str, EndStream] = {}  # streams that end when their last chunks were sent again
+        self._lock = threading.RLock()
+        self._workers = [Worker(self._setups_of(place, workers), self._limits) for place in range(workers)]
+        self._busy_since_s = [time.monotonic()] * workers
+
+    def submit(self, node_id: str, boot_id: str, sequence: int, chunk: AudioChunk) -> Submitted:
+        """Hand over a chunk, in the order of its node's sequence numbers; never waits.
+
+        Returns
+        -------
+        Submitted
+            TAKEN: a worker has it, or had it; the node must keep it until it is released. FULL: the workers are behind.
+            RESUME: it is not the one with which its sensor's stream goes on. After both, the node must send again every
+            chunk that is not released. UNKNOWN: nobody listens to this sensor here, and the node may forget it.
+        """
+        key = (node_id, boot_id, sequence)
+        with self._lock:
+            became = self._submit(key, chunk)
+            self.counts[became] += 1
+            return became
+
+    def has_room(self, sensor_ids: Iterable[str]) -> bool:
+        """Whether a chunk for each of these, a name for each chunk, would be taken now: ask before taking a batch."""
+        with self._lock:
+            asked = Counter(self._place(name) for name in sensor_ids)
+            return all(len(self._workers[k].unanswered) + n <= self._most_unanswered for k, n in asked.items())
+
+    def finish(self, node_id: str, farewell: Farewell) -> None:
+        """A sensor that is heard here stopped on purpose: what is pending is told, and its farewell behind that.
+
+        Its chunks that were refused before are waited for.
+        """
+        with self._lock:
+            if farewell.sensor_id not in self._setups:
+                self._ready.append(Heard(node_id, "", None, (farewell,)))
+                return
+            self._farewells[farewell.sensor_id] = farewell
+            self._end(EndStream(node_id, farewell.sensor_id))
+
+    def check(self, node_id: str, snippet: Snippet) -> bool:
+        """Have a node's snippet decoded where it can do no harm; False when the workers are behind: ask again."""
+        with self._lock:
+            place = self._place(snippet.sensor_id)
+            if len(self._workers[place].unanswered) >= self._most_unanswered:
+                return False
+            self._order(place, CheckSnippet(node_id, snippet))
+            return True
+
+    def revise(self, setups: Mapping[str, Setup]) -> None:
+        """Hear these sensors from now on; streams of those that are heard otherwise than before end and begin anew."""
+        with self._lock:
+            self._setups = dict(setups)
+            for place in range(len(self._workers)):
+                self._order(place, Revise(self._setups_of(place, len(self._workers))))
+
+    def poll(self, timeout_s: float = 0.0) -> tuple[Result, ...]:
+        """What came since, in order; wait for the first of it so long, s."""
+        with self._lock:
+            connections = [worker.connection for worker in self._workers]
+            waiting_s = 0.0 if self._ready else timeout_s
+        ready = wait(connections, waiting_s)
+        with self._lock:
+            for place, worker in enumerate(self._workers):
+                if worker.connection in ready:
+                    self._collect(place, worker)
+            self._end_hangs()
+            told, self._ready = self._ready, []
+            return tuple(told)
+
+    @property
+    def unanswered(self) -> int:
+        """Chunks, and other orders, that the workers are behind."""
+        return sum(len(worker.unanswered) for worker in self._workers)
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """Of the workers."""
+        return tuple(worker.process.pid or 0 for worker in self._workers)
+
+    def close(self) -> None:
+        """End all processes; what they have not answered, the nodes keep."""
+        for worker in self._workers:
+            worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # submitting
+
+    def _submit(self, key: Key, chunk: AudioChunk) -> Submitted:
+        name = chunk.sensor_id
+        if name not in self._setups:
+            return Submitted.UNKNOWN
+        if self._ledger.is_settled(key):
+            self._ready.append(Heard(key[0], key[1], self._ledger.release(key[0], key[1])))
+            return Submitted.TAKEN
+        if self._ledger.is_taken(key):
+            return Submitted.TAKEN
+        self._ledger.owe(key, name)
+        self._nodes[name] = key[0]
+        hold = self._holds.get(name)
+        if hold is not None and not self._ends(hold, key, chunk):
+            return Submitted.RESUME
+        place = self._place(name)
+        if len(self._workers[place].unanswered) >= self._most_unanswered:
+            self._holds.setdefault(name, Hold(None, key))
+            return Submitted.FULL
+        if hold is not None:
+            del self._holds[name]
+            self._ledger.abandon_before(key, name)
+        self._ledger.take(key, name)
+        self._order(place, HearChunk(key, chunk))
+        if name in self._ending:
+            self._end(self._ending.pop(name))
+        return Submitted.TAKEN
+
+    def _ends(self, hold: Hold, key: Key, chunk: AudioChunk) -> bool:
+        if hold.ends_with(key, chunk):
+            return True
+        now_s = time.monotonic()
+        hold.since_s = now_s if hold.since_s is None else hold.since_s
+        return now_s - hold.since_s >= PATIENCE_S
+
+    def _end(self, order: EndStream) -> None:
+        """End a stream behind all that its node owes."""
+        if self._ledger.owes(order.sensor_id):
+            self._ending[order.sensor_id] = order
+        else:
+            self._order(self._place(order.sensor_id), order)
+
+    def _order(self, place: int, order: Order) -> None:
+        worker = self._workers[place]
+        if not worker.unanswered:
+            self._busy_since_s[place] = time.monotonic()
+        worker.order(order)
+
+    def _place(self, sensor_id: str) -> int:
+        return zlib.crc32(sensor_id.encode()) % len(self._workers)
+
+    def _setups_of(self, place: int, workers: int) -> tuple[Setup, ...]:
+        return tuple(s for name, s in self._setups.items() if zlib.crc32(name.encode()) % workers == place)
+
+    # collecting
+
+    def _collect(self, place: int, worker: Worker) -> None:
+        try:
+            while worker.connection.poll():
+                order, answers = worker.answer()
+                self._busy_since_s[place] = time.monotonic()
+                self._tell(order, answers)
+        except (OSError, WireError):
+            self._replace(place)
+
+    def _tell(self, order: Order, answers: tuple[Answer, ...]) -> None:
+        for answer in answers:
+            self.counts["faults"] += len(answer.faults)
+            if isinstance(order, CheckSnippet):
+                fault = answer.faults[0] if answer.faults else None
+                self._ready.append(Checked(order.node_id, order.snippet, fault))
+                continue
+            self._ledger.free(answer.freed)
+            for node_id, boot_id in dict.fromkeys(key[:2] for key in answer.freed if key[1] != answer.boot_id):
+                self._ready.append(Heard(node_id, boot_id, self._ledger.release(node_id, boot_id)))
+            contents = self._news(answer.contents)
+            if isinstance(order, EndStream) and order.sensor_id in self._farewells:
+                contents = (*contents, self._farewells.pop(order.sensor_id))
+            released = self._ledger.release(answer.node_id, answer.boot_id)
+            self._ready.append(Heard(answer.node_id, answer.boot_id, released, contents, answer.faults))
+
+    def _news(self, contents: tuple[Content, ...]) -> tuple[Content, ...]:
+        if not contents:
+            return ()
+        told = self._told.setdefault(contents[0].sensor_id, Told())
+        return told.pass_on(contents)
+
+    # workers that die
+
+    def _end_hangs(self) -> None:
+        now_s = time.monotonic()
+        for place, worker in enumerate(self._workers):
+            if worker.unanswered and now_s - self._busy_since_s[place] > LONGEST_ANSWER_S:
+                self._replace(place)
+
+    def _replace(self, place: int) -> None:
+        """Begin again what a worker was doing when it died."""
+        worker = self._workers[place]
+        worker.stop()
+        self.counts["died"] += 1
+        names = frozenset(name for name in self._setups if self._place(name) == place)
+        self._workers[place] = Worker(self._setups_of(place, len(self._workers)), self._limits)
+        self._busy_since_s[place] = time.monotonic()
+        self._blame(worker)
+        first = self._ledger.lose(names)
+        spoke = sorted(name for name in names if name in self._nodes)
+        for name in spoke:
+            told = self._told.setdefault(name, Told())
+            told.begin_again()
+            self._holds[name] = Hold(told.until_ns, first.get(name))
+        self._ready.append(Lost(tuple(spoke), tuple(sorted({self._nodes[name] for name in spoke}))))
+        for order in worker.unanswered:
+            if isinstance(order, CheckSnippet):
+                self._order(place, order)
+            elif isinstance(order, EndStream):
+                self._end(order)
+
+    def _blame(self, worker: Worker) -> None:
+        """The order that a worker died over is the first without an answer; nobody dies of one thing for ever."""
+        if not worker.unanswered:
+            return
+        order = worker.unanswered[0]
+        if isinstance(order, CheckSnippet):
+            worker.unanswered.popleft()
+            self._ready.append(Checked(order.node_id, order.snippet, "a worker died over it"))
+        elif isinstance(order, HearChunk):
+            self._deaths[order.key] += 1
+            if self._deaths[order.key] >= MOST_DEATHS:
+                del self._deaths[order.key]
+                self._ledger.free((order.key,))
+                fault = (
+                    f"chunk {order.chunk.index} of sensor {order.chunk.sensor_id}: {MOST_DEATHS} workers died over it"
+                )
+                self.counts["faults"] += 1
+                self._ready.append(Heard(*order.key[:2], None, (), (fault,)))

@@ -1,0 +1,122 @@
+"""Keeping: what the engine's alerts and sound become in the record, each alert once."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from alerts.record.store import ContradictionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from alerts.alert import Alert
+    from alerts.delivery import Route
+    from alerts.record.store import Store
+    from sensors.snippet import Snippet
+    from shotfix.clips import ClipStore
+
+WAIT_S: Final = 0.2
+
+_log = logging.getLogger(__name__)
+
+
+class Keeping:
+    """Puts alerts into the store, with what is to be delivered of them, and sound beside it.
+
+    Parameters
+    ----------
+    store : Store
+        The record.
+    routes : sequence of Route
+        Which couriers carry which outcomes.
+    clips : ClipStore
+        Where sound lies.
+    now_ns : callable
+        The wall clock, nanoseconds UTC.
+    """
+
+    def __init__(self, store: Store, routes: Sequence[Route], clips: ClipStore, now_ns: Callable[[], int]) -> None:
+        self.counts: Counter[str] = Counter()
+        """Alerts by outcome; ``contradicted`` ones, which were stored before in other words."""
+        self.check: Callable[[Snippet], bool] | None = None
+        """Hands sound to a process in which it may be decoded, False while that is behind; `put_sound` is then called
+        with what it found. None: it is decoded here."""
+        self._sound: queue.SimpleQueue[Snippet] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._unstored = 0
+        self._store = store
+        self._routes = tuple(routes)
+        self._clips = clips
+        self._now_ns = now_ns
+
+    def keep(self, alerts: Sequence[Alert]) -> None:
+        """Store alerts and queue their deliveries, in one transaction.
+
+        An alert that is stored already in other words (its first telling went out, it cannot be unsaid) is passed over,
+        counted and told in the log.
+
+        Raises
+        ------
+        StoreError
+            When the disk refuses; nothing is kept then.
+        """
+        try:
+            self._store.keep(alerts, self._routes, self._now_ns())
+        except ContradictionError:
+            for alert in alerts:
+                self._keep_one(alert)
+        for alert in alerts:
+            self.counts[alert.outcome] += 1
+            _log.info("%s %s, %s: %s", alert.message_id, alert.status, alert.outcome, alert.reason)
+
+    def keep_missing(self, alerts: Sequence[Alert]) -> int:
+        """Store those of which no telling is stored yet; how many there were."""
+        missing = [alert for alert in alerts if self._store.document(alert.alert_id, alert.revision) is None]
+        if missing:
+            self.keep(missing)
+        return len(missing)
+
+    def keep_sound(self, snippet: Snippet) -> None:
+        """Have a snippet stored by the thread that `run`s; at a full disk sound is lost, alerts are not."""
+        with self._lock:
+            self._unstored += 1
+        self._sound.put(snippet)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all sound that was handed over is stored, or refused."""
+        return self._unstored == 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Store sound until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                snippet = self._sound.get(timeout=WAIT_S)
+            except queue.Empty:
+                continue
+            if self.check is None:
+                self.put_sound(snippet, checked=False)
+                continue
+            while not self.check(snippet) and not stop.wait(WAIT_S):
+                pass
+
+    def put_sound(self, snippet: Snippet, fault: str | None = None, *, checked: bool = True) -> None:
+        """Store a snippet, unless somebody found that it is not what it says; once for each that was handed over."""
+        if fault is not None:
+            self.counts["refused-sound"] += 1
+            _log.warning("sound of %s was not kept: %s", snippet.sensor_id, fault)
+        elif not self._clips.put(snippet, checked=checked):
+            self.counts["lost-sound"] += 1
+        with self._lock:
+            self._unstored -= 1
+
+    def _keep_one(self, alert: Alert) -> None:
+        try:
+            self._store.keep([alert], self._routes, self._now_ns())
+        except ContradictionError as error:
+            self.counts["contradicted"] += 1
+            _log.error("passed over: %s", error)

@@ -1,0 +1,144 @@
+"""Metrics of a centre, in Prometheus' names and base units; read when somebody asks, kept nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from acoustic.instant import seconds_between
+from sensors.condition import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from alerts.record.outbox import Outbox
+    from shotfix.engine import Engine
+    from shotfix.ingest import Ingest
+    from shotfix.journal import Journal
+    from shotfix.keeping import Keeping
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_MESSAGES: Final = ("detection", "heartbeat", "farewell", "snippet", "audiochunk")
+
+
+class Metrics:
+    """The page that a Prometheus server reads.
+
+    Parameters
+    ----------
+    engine, ingest, journal, keeping, outbox
+        Whose figures they are; they are read from another thread than writes them.
+    couriers : sequence of str
+        Whose deliveries are counted.
+    now_ns : callable
+        The wall clock, nanoseconds UTC.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ingest: Ingest,
+        journal: Journal,
+        keeping: Keeping,
+        outbox: Outbox,
+        couriers: Sequence[str],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._registry = CollectorRegistry()
+        self._latency = Histogram(
+            "shotfix_message_to_alert_seconds",
+            "From the arrival of the last message that an alert needed to its commitment",
+            registry=self._registry,
+            buckets=_BUCKETS_S,
+        )
+        self._registry.register(_Figures(engine, ingest, journal, keeping, outbox, couriers, now_ns))
+
+    def page(self) -> bytes:
+        """Everything as text."""
+        latencies_s, self._engine.pulse.latencies_s = self._engine.pulse.latencies_s, []
+        for latency_s in latencies_s:
+            self._latency.observe(latency_s)
+        return generate_latest(self._registry)
+
+
+class _Figures(Collector):
+    def __init__(
+        self,
+        engine: Engine,
+        ingest: Ingest,
+        journal: Journal,
+        keeping: Keeping,
+        outbox: Outbox,
+        couriers: Sequence[str],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._ingest = ingest
+        self._journal = journal
+        self._keeping = keeping
+        self._outbox = outbox
+        self._couriers = tuple(couriers)
+        self._now_ns = now_ns
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure, as it is now."""
+        yield from self._sensors()
+        yield from self._messages()
+        yield from self._keepings()
+
+    def _sensors(self) -> Iterator[Metric]:
+        core = self._engine.core
+        states = GaugeMetricFamily(
+            "shotfix_node_state", "1 for the state that a sensor is in", labels=("node", "sensor", "state")
+        )
+        for sensor_id, condition in list(core.conditions.items()):
+            node_id, now = core.registry.node_of(sensor_id) or "", condition.state
+            for state in STATES:
+                states.add_metric((node_id, sensor_id, state), float(state == now))
+        yield states
+        offsets = GaugeMetricFamily(
+            "shotfix_clock_offset_seconds", "How far a node's clock was found to be ahead", labels=("node",)
+        )
+        for node_id, watch in list(core.watches.items()):
+            offsets.add_metric((node_id,), watch.verdict.size_s)
+        yield offsets
+        watermark_ns = core.waiting.watermark_ns
+        if watermark_ns is not None:
+            lag_s = seconds_between(watermark_ns, self._now_ns())
+            yield GaugeMetricFamily("shotfix_watermark_lag_seconds", "Wall clock over the watermark", value=lag_s)
+
+    def _messages(self) -> Iterator[Metric]:
+        taken = CounterMetricFamily("shotfix_messages", "Messages taken", labels=("kind",))
+        passed = CounterMetricFamily("shotfix_passed_over", "Messages and bangs not used", labels=("reason",))
+        core = self._engine.core
+        for name, count in {**core.counts, **core.machines.passed_over()}.items():
+            (taken if name in _MESSAGES else passed).add_metric((name,), count)
+        refused = CounterMetricFamily("shotfix_refused", "Batches refused", labels=("reason",))
+        batches = dict(self._ingest.counts)
+        yield CounterMetricFamily("shotfix_batches", "Batches accepted", value=batches.pop("accepted", 0))
+        for reason, count in batches.items():
+            refused.add_metric((reason,), count)
+        yield from (taken, passed, refused)
+        pulse = self._engine.pulse
+        yield CounterMetricFamily("shotfix_repeated", "Messages that had come before", value=pulse.repeated)
+        yield CounterMetricFamily("shotfix_disk_refused", "Groups the disk refused", value=pulse.disk_refused)
+        yield CounterMetricFamily("shotfix_store_refused", "Attempts the store refused", value=pulse.store_refused)
+
+    def _keepings(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("shotfix_journal_bytes", "Room the journal takes", value=self._journal.size_bytes)
+        alerts = CounterMetricFamily("shotfix_alerts", "Revisions of alerts kept", labels=("outcome",))
+        for outcome, count in dict(self._keeping.counts).items():
+            alerts.add_metric((outcome,), count)
+        pending = GaugeMetricFamily("shotfix_outbox_pending", "Deliveries that wait", labels=("courier",))
+        dead = GaugeMetricFamily("shotfix_outbox_dead", "Deliveries given up", labels=("courier",))
+        for courier in self._couriers:
+            counts = self._outbox.counts(courier)
+            pending.add_metric((courier,), counts["pending"])
+            dead.add_metric((courier,), counts["dead"])
+        yield from (alerts, pending, dead)

@@ -1,0 +1,266 @@
+"""Backup and restore: drilled. What ran is copied, destroyed, put back, and is what it was; damage is named."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from acoustic.instant import parse_instant
+from alerts.alert import encode
+from alerts.record.outbox import Outbox
+from alerts.record.store import Store
+from shotfix import checkpoint, disk
+from shotfix.backup import BackupError, backup, restore, verify
+from shotfix.journal import Journal, read_journal
+
+NOW_NS = parse_instant("2026-11-21T03:00:00Z")
+ROOT = Path(__file__).resolve().parents[2]
+
+CENTRE = """
+import itertools, sys
+from pathlib import Path
+from acoustic.instant import after
+from alerts.delivery import Route
+from alerts.desk import Desk
+from alerts.record.store import Store
+from shotfix.checkpoint import save
+from shotfix.journal import Journal
+from tests.strategies import NIGHT_NS, fix_at
+
+data = Path(sys.argv[1])
+with Journal(data / "journal", 4_000) as journal, Store(data / "record.db") as store:
+    for k in itertools.count(journal.end + 1):
+        journal.append("begin" if k == 1 else "batch", NIGHT_NS + k, b"%d " % k * 20)
+        journal.flush()
+        (alert,) = Desk().receive(fix_at(f"shot-{k}", float(k)))
+        store.keep([alert], [Route("room")], NIGHT_NS + k)
+        (data / "sound").mkdir(exist_ok=True)
+        (data / "sound" / f"{k % 7}.flac").write_bytes(b"%d" % k * 100)
+        if k % 5 == 0:
+            save(data / "checkpoints", k, "s", {"said": k}, at_ns=NIGHT_NS + k)
+            journal.retain(NIGHT_NS, 12_000, 0 if k < 60 else k - 40)
+        print(k, flush=True)
+"""
+
+
+def centre(data, entries):
+    """A little centre that runs until it has taken so many entries; it goes on."""
+    child = subprocess.Popen([sys.executable, "-c", CENTRE, data], stdout=subprocess.PIPE, cwd=ROOT)
+    while int(child.stdout.readline() or 10**9) < entries:
+        pass
+    return child
+
+
+def everything(data):
+    """What a folder of data holds, for comparing."""
+    with Store(data / "record.db") as store, store.reading() as connection:
+        alerts = [encode(alert) for alert in store.alerts()]
+        waiting = len(Outbox(store).due("room", NOW_NS * 2, 10**6))
+        assert connection.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    entries = [(e.position, e.kind, e.at_ns, e.body) for e in read_journal(data / "journal")]
+    others = {
+        path.relative_to(data).as_posix(): path.read_bytes()
+        for path in data.rglob("*")
+        if path.is_file() and path.suffix in {".flac", ".checkpoint", ".json"}
+    }
+    return alerts, waiting, entries, others
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The data of a centre that was killed, with its configuration."""
+    folder = tmp_path_factory.mktemp("city")
+    (folder / "data").mkdir()
+    (folder / "site.toml").write_text("[site]\n")
+    (folder / "network.toml").write_text("revision = 1\n")
+    child = centre(folder / "data", 30)
+    child.kill()
+    child.stdout.close()
+    child.wait()
+    return folder
+
+
+@pytest.fixture
+def copy(stopped, tmp_path):
+    """A backup of it, to be spoilt."""
+    files = (stopped / "site.toml", stopped / "network.toml")
+    backup(stopped / "data", tmp_path / "backup", files, at_ns=NOW_NS)
+    return tmp_path / "backup"
+
+
+def test_run_back_up_destroy_restore(stopped, tmp_path):
+    city = tmp_path / "city"
+    shutil.copytree(stopped, city)
+    (city / "data" / "journal" / "lock").write_text("left over")
+    before = everything(city / "data")
+    made = backup(city / "data", tmp_path / "backup", (city / "site.toml", city / "network.toml"), at_ns=NOW_NS)
+    assert made.entries == before[2][-1][0]
+    assert verify(tmp_path / "backup") == made
+    shutil.rmtree(city)
+    city.mkdir()
+    assert restore(tmp_path / "backup", city / "data", city) == made
+    assert everything(city / "data") == before
+    assert (city / "site.toml").read_text() == "[site]\n"
+    assert (city / "network.toml").read_text() == "revision = 1\n"
+    assert checkpoint.newest(city / "data" / "checkpoints", "s", made.entries)[1] == {"said": made.entries // 5 * 5}
+    with Journal(city / "data" / "journal") as journal:
+        assert journal.append("note", NOW_NS, b"goes on") == made.entries + 1
+        journal.flush()
+    assert (city / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_running_centre_is_copied_as_a_kill_would_leave_it(tmp_path):
+    """Whatever it does meanwhile: the record holds all that the checkpoint had said, the journal all that the record did."""
+    (tmp_path / "data").mkdir()
+    child = centre(tmp_path / "data", 20)
+    try:
+        for number in range(5):
+            made = backup(tmp_path / "data", tmp_path / f"{number}", at_ns=NOW_NS)
+            restore(tmp_path / f"{number}", tmp_path / f"restored-{number}")
+            alerts, waiting, entries, _ = everything(tmp_path / f"restored-{number}")
+            position, state = checkpoint.newest(tmp_path / f"restored-{number}" / "checkpoints", "s", made.entries)
+            assert position == state["said"] <= len(alerts) <= made.entries == entries[-1][0]
+            assert waiting == len(alerts)
+            assert [e[0] for e in entries] == list(range(entries[0][0], made.entries + 1))
+            assert entries[0][0] <= position + 1
+            time.sleep(0.3)
+        assert child.poll() is None, "the centre did not mind"
+    finally:
+        child.kill()
+        child.stdout.close()
+        child.wait()
+    before = everything(tmp_path / "data")
+    child = centre(tmp_path / "restored-4", made.entries + 10)  # and one goes on from the copy
+    child.kill()
+    child.stdout.close()
+    child.wait()
+    assert len(everything(tmp_path / "data")[0]) == len(before[0])
+
+
+def spoil(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def test_every_damaged_file_is_refused_by_name(copy, tmp_path):
+    files = sorted(path for path in copy.rglob("*") if path.is_file())
+    assert len(files) > 8
+    for path in files:
+        whole = path.read_bytes()
+        name = path.relative_to(copy).as_posix()
+        spoil(path)
+        with pytest.raises(BackupError) as caught:
+            restore(copy, tmp_path / "data")
+        assert name in str(caught.value) or name == "manifest.json"
+        path.unlink()
+        with pytest.raises(BackupError, match=path.name):
+            restore(copy, tmp_path / "data")
+        path.write_bytes(whole)
+        assert not (tmp_path / "data").exists()
+    assert restore(copy, tmp_path / "data").files == len(files) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda m: m.update(format=2), "format 2, this program knows 1"),
+        (lambda m: m.update(files={"data/../../etc/passwd": {"bytes": 1, "sha256": ""}}), "damaged"),
+        (lambda m: m.update(files={"/etc/passwd": {"bytes": 1, "sha256": ""}}), "damaged"),
+        (lambda m: m.update(files={"data/x": 5}), "damaged"),
+        (lambda m: m.update(files=[]), "damaged"),
+        (lambda m: m.pop("journals"), "damaged"),
+        (lambda m: m["journals"].update({"data/journal": 10**6}), "not where it was copied to"),
+    ],
+)
+def test_a_manifest_that_lies(copy, tmp_path, change, says):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BackupError, match=says):
+        restore(copy, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_nothing_is_written_over(copy, stopped, tmp_path):
+    with pytest.raises(BackupError, match="exists; a backup goes into a folder of its own"):
+        backup(stopped / "data", copy, at_ns=NOW_NS)
+    with pytest.raises(BackupError, match="is not empty; move what is there away first"):
+        restore(copy, stopped / "data")
+    (tmp_path / "site.toml").write_text("mine")
+    with pytest.raises(BackupError, match="exists; move it away"):
+        restore(copy, tmp_path / "data", tmp_path)
+    assert (tmp_path / "site.toml").read_text() == "mine"
+    assert not (tmp_path / "data").exists()
+    with pytest.raises(BackupError, match="this is no backup"):
+        restore(tmp_path, tmp_path / "data")
+    with pytest.raises(BackupError, match="no such folder"):
+        backup(tmp_path / "nothing", tmp_path / "b", at_ns=NOW_NS)
+
+
+def test_a_damaged_centre_is_not_copied(stopped, tmp_path):
+    for name in ("journal", "record.db"):
+        city = tmp_path / name
+        shutil.copytree(stopped, city)
+        if name == "journal":
+            spoil(min((city / "data" / "journal").glob("*.journal")))
+        else:
+            with closing(sqlite3.connect(city / "data" / "record.db")) as connection:
+                connection.execute("PRAGMA journal_mode=DELETE")
+            content = bytearray((city / "data" / "record.db").read_bytes())
+            content[4_096 : 4_096 * 3] = os.urandom(4_096 * 2)
+            (city / "data" / "record.db").write_bytes(content)
+        with pytest.raises(BackupError, match="restore"):
+            backup(city / "data", tmp_path / "backup", at_ns=NOW_NS)
+        assert not (tmp_path / "backup").exists()
+        assert not (tmp_path / "backup.partial").exists()
+
+
+def test_a_write_that_a_kill_tore_is_left_out(stopped, tmp_path):
+    city = tmp_path / "city"
+    shutil.copytree(stopped, city)
+    with Journal(city / "data" / "journal") as journal:
+        end = journal.end
+        journal.append("note", NOW_NS, b"torn" * 30)
+        journal.flush()
+    last = max((city / "data" / "journal").glob("*.journal"))
+    os.truncate(last, last.stat().st_size - 9)
+    assert backup(city / "data", tmp_path / "backup", at_ns=NOW_NS).entries == end
+    assert verify(tmp_path / "backup").entries == end
+
+
+@pytest.mark.parametrize("what", ["backup", "restore"])
+def test_a_full_disk_leaves_nothing_behind(copy, stopped, tmp_path, monkeypatch, what):
+    left = [10]
+    real = os.fsync
+
+    def refuse(file):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(disk.os, "fsync", refuse)
+    with pytest.raises(BackupError, match="No space left on device; make room"):
+        backup(stopped / "data", tmp_path / "new", at_ns=NOW_NS) if what == "backup" else restore(
+            copy, tmp_path / "new"
+        )
+    assert not list(tmp_path.glob("new*"))
+
+
+def test_others_may_not_read_a_backup(copy):
+    assert copy.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in copy.rglob("*") if path.is_file()} == {0o600}
+    with closing(sqlite3.connect(copy / "data" / "record.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert not list(copy.rglob("*-wal"))

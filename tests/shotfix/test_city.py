@@ -1,0 +1,185 @@
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.couriers.webhook import Secret
+from localization.frame import Frame
+from localization.study.scene_reading import read_scene
+from sensors.identity import NodeKey
+from shotfix.city import CityPlan, build_city, node_names
+from shotfix.commands import main
+from shotfix.config_fields import NAME_PATTERN
+from shotfix.config_reading import read_node, read_site
+from shotfix.registry import read_registry
+
+NIGHT = Path(__file__).parents[2] / "fixtures" / "scenes" / "demo-night"
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A city that plays the demo night."""
+    folder = tmp_path_factory.mktemp("night") / "city"
+    made = build_city(folder, CityPlan(scene=NIGHT, pace=20.0))
+    return folder, made
+
+
+def test_everything_that_is_written_can_be_read_and_fits_together(night):
+    folder, made = night
+    site = read_site(folder / "site.toml")
+    registry = read_registry(site.network_file)
+    nodes = [read_node(folder / "nodes" / f"{name}.toml") for name in made["nodes"]]
+    assert len(nodes) == len(registry.network.sites) == 12
+    for node in nodes:
+        assert NodeKey.load(node.node.key_file).public_text in registry.keys[node.node.node_id]
+        assert registry.sensors_of(node.node.node_id) == tuple(sensor.sensor_id for sensor in node.sensors)
+        assert node.centre.url == site.listen.url
+        assert node.source.pace == site.time.pace == 20.0
+        assert node.sensors[0].position == registry.network.site(node.sensors[0].sensor_id, 0).position
+    assert Secret.parse(site.couriers[0].secret_file.read())
+
+
+def test_the_centre_finds_the_numbers_that_a_replay_has(night):
+    """To the last bit: what is live must end as the replay does."""
+    folder, _ = night
+    site, scene = read_site(folder / "site.toml"), read_scene(NIGHT)
+    registry = read_registry(site.network_file)
+    assert registry.network.sites == scene.network.sites
+    assert site.air.air() == scene.air
+    assert Frame.of(registry.network) == scene.frame
+    assert (site.place.source_up_m, site.place.source_sigma_m) == (scene.source_up_m, scene.source_sigma_m)
+
+
+def test_nodes_play_the_recordings_of_their_sensors_from_their_starts(night):
+    folder, made = night
+    scene = read_scene(NIGHT)
+    for name in made["nodes"]:
+        node = read_node(folder / "nodes" / f"{name}.toml")
+        source = node.source
+        played = [(piece.path, piece.start_ns) for piece in source.pieces] or [(source.path, source.start_ns)]
+        wanted = [p for p in scene.pieces if p.sensor_id == node.sensors[0].sensor_id]
+        assert [(path.resolve(), start_ns) for path, start_ns in played] == [(p.path, p.start_ns) for p in wanted]
+        assert {node.sensors[0].channel} == {p.channel for p in wanted}
+
+
+def test_secrets_and_keys_are_for_their_owner(night):
+    folder, _ = night
+    private = [*(folder / "keys").iterdir(), *(folder / "secrets").iterdir()]
+    assert len(private) == 13
+    assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
+    told = [path.read_text() for path in folder.rglob("*.toml")]
+    secret = (folder / "secrets" / "control-room").read_text().strip()
+    assert not any(secret in text or "PRIVATE" in text for text in told)
+
+
+def test_fewer_nodes_than_sensors_keep_the_height_of_shots(tmp_path):
+    build_city(tmp_path / "city", CityPlan(nodes=5, scene=NIGHT))
+    site, scene = read_site(tmp_path / "city" / "site.toml"), read_scene(NIGHT)
+    frame = Frame.of(read_registry(site.network_file).network)
+    height_m = scene.source_up_m + scene.frame.origin.height_m
+    assert site.place.source_height_m == pytest.approx(height_m, abs=1e-9)
+    assert frame.origin != scene.frame.origin
+
+
+def test_through_a_broker_each_node_knows_its_cell(tmp_path):
+    build_city(tmp_path / "city", CityPlan(nodes=3, scene=NIGHT, nats="nats://127.0.0.1:4222"))
+    nodes = [read_node(path) for path in (tmp_path / "city" / "nodes").iterdir()]
+    assert all(node.centre.broker and node.centre.cell for node in nodes)
+    assert read_site(tmp_path / "city" / "site.toml").nats.url == "nats://127.0.0.1:4222"
+
+
+def test_a_street_is_simulated_and_has_something_to_hear(tmp_path):
+    code, out, _ = run("init", tmp_path / "city", "--nodes", 6, "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert len(made["nodes"]) == 6
+    scene = read_scene(tmp_path / "city" / "street", audio=True)
+    assert sum(shot.sound == "gunshot" for shot in scene.truth) == 4
+    nodes = [read_node(path) for path in sorted((tmp_path / "city" / "nodes").iterdir())]
+    assert all(node.source.path.is_file() for node in nodes)
+    moved = shutil.move(tmp_path / "city", tmp_path / "elsewhere")
+    assert read_node(Path(moved) / "nodes" / "roof-01.toml").source.path.is_file()
+    assert run("replay", Path(moved) / "street", "--out", tmp_path / "out")[0] == 0
+    alerts = [json.loads(line) for line in (tmp_path / "out" / "alerts.jsonl").read_text().splitlines()]
+    assert "published" in {alert["outcome"] for alert in alerts}
+
+
+def test_what_comes_next_is_told_in_words_that_a_shell_takes(tmp_path):
+    code, out, _ = run("init", tmp_path / "a city", "--scene", NIGHT, "--nodes", 2, "--port", 9000)
+    assert code == 0
+    assert f"shotfix serve --config '{tmp_path}/a city'/site.toml" in out
+    line = next(line for line in out.splitlines() if "for node in" in line)
+    said = line.replace("shotfix listen --config $node &", 'echo "$node";').replace("wait", "true")
+    done = subprocess.run(["bash", "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == [f"{tmp_path}/a city/nodes/{name}.toml" for name in ("lenox", "vine")]
+    assert "--port 9001" in out
+
+
+@pytest.mark.parametrize("there", ["file", "folder"])
+def test_nothing_is_written_over(tmp_path, there):
+    city = tmp_path / "city"
+    if there == "folder":
+        city.mkdir()
+        (city / "mine").write_text("mine")
+    else:
+        city.write_text("mine")
+    code, _, complaint = run("init", city, "--scene", NIGHT)
+    assert code == 2
+    assert "not empty" in complaint or "is a file" in complaint
+    assert [path.read_text() for path in tmp_path.rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_a_folder_that_is_there_and_empty_is_filled(tmp_path):
+    (tmp_path / "city").mkdir()
+    assert run("init", tmp_path / "city", "--scene", NIGHT, "--nodes", 1)[0] == 0
+    assert read_site(tmp_path / "city" / "site.toml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "say how many"),
+        (("--nodes", "0"), 2, "0 is not in the range"),
+        (("--scene", "nowhere"), 65, "no such folder"),
+        (("--scene", str(NIGHT), "--nodes", "13"), 65, "12 sensors with recordings, but 13 nodes"),
+    ],
+)
+def test_what_cannot_be_is_told_and_leaves_nothing(tmp_path, arguments, code, words):
+    ended, _, complaint = run("init", tmp_path / "city", *arguments)
+    assert ended == code
+    assert words in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), max_size=30))
+def test_any_sensors_give_nodes_with_names_of_their_own(sensor_ids):
+    names = node_names(sensor_ids)
+    assert len(set(names)) == len(names) == len(sensor_ids)
+    assert all(re.fullmatch(NAME_PATTERN, name) for name in names)
+
+
+def test_the_receiver_that_is_told_to_be_started_starts(night):
+    """The first of the commands that come next, as it stands there."""
+    _, made = night
+    words = made["next"][0].replace("python", sys.executable, 1).replace("--port 8733", "--port 0")
+    with subprocess.Popen(
+        ["bash", "-c", f"exec {words} --until-stdin-ends"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2], env=os.environ,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline().startswith("ready http://127.0.0.1:")
+        process.stdin.close()
+        assert process.wait(30) is not None
