@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import SECOND, check_instant
 from alerts.alert import Alert, Provenance, substance
+from alerts.clips import Clips
 from alerts.draft import Setting, Turn, change, draft
 from alerts.grouping import TRAVEL_NS
 from alerts.incident import LIFE, STATUS, Event, State, last_arrival_ns
@@ -15,6 +16,7 @@ from alerts.policy import OUTCOMES, Policy
 from alerts.roster import Roster
 
 if TYPE_CHECKING:
+    from acoustic.detection import Clip
     from alerts.alert import Kind, ModeOfUse
     from alerts.incident import Shot
     from alerts.policy import Outcome, Verdict
@@ -35,6 +37,13 @@ class Desk:
     A deadline is an instant on the watermark's own scale, and an alert is published *at* its deadline however far
     apart the ticks are: so how often the desk is ticked does not change what it finally says. Shots older than
     `MEMORY_NS` are counted as ``too_late`` and change nothing.
+
+    Clips of sound enter an alert with its next revision and never make one of their own. A revision that is due at an
+    instant names those that every sensor must have sent by then, and no others, however early they came: a sensor
+    sends a clip before its word reaches a second behind the clip's end, and the watermark is no further than any
+    sensor's word. A clip ends at most eight seconds behind an impulse in it, and an incident closes ten seconds or more
+    behind its last, so that the closing revision has them all. Only the clips of a sensor that is no longer waited for
+    can miss it.
 
     Parameters
     ----------
@@ -59,15 +68,16 @@ class Desk:
         self._setting = Setting(mode, frame_name, provenance or Provenance())
         self._watermark_ns = 0
         self._roster = Roster()
-        self._counts = dict.fromkeys(("shots", "stale", "too_late", "revisions", *OUTCOMES), 0)
+        self._clips = Clips()
+        self._counts = dict.fromkeys(("shots", "stale", "too_late", "clips", "revisions", *OUTCOMES), 0)
 
     @property
     def counts(self) -> dict[str, int]:
         """What has happened so far.
 
         ``shots`` received, of which ``stale`` (a revision already known) and ``too_late`` changed nothing;
-        ``revisions`` said, of which so many ``published``, for ``review`` and ``suppressed``; ``incidents`` begun,
-        ``merged`` into others, ``forgotten`` after their time; shots that ``split`` off.
+        ``clips`` received; ``revisions`` said, of which so many ``published``, for ``review`` and ``suppressed``;
+        ``incidents`` begun, ``merged`` into others, ``forgotten`` after their time; shots that ``split`` off.
         """
         return self._counts | self._roster.counts
 
@@ -98,6 +108,20 @@ class Desk:
             said += self._tell(case, verdict, case.known_ns, closing=False)
         return tuple(said)
 
+    def receive_clip(self, pulse_ids: tuple[str, ...], clip: Clip) -> None:
+        """Take the sound of some impulses; an alert names it from its next revision on.
+
+        Parameters
+        ----------
+        pulse_ids : tuple of str
+            The impulses that are heard in it.
+        clip : Clip
+            When it was heard, and its digest.
+        """
+        self._counts["clips"] += 1
+        if clip.start_ns >= self._watermark_ns - MEMORY_NS:
+            self._clips.add(pulse_ids, clip)
+
     def tick(self, watermark_ns: int) -> tuple[Alert, ...]:
         """Everything before ``watermark_ns`` has been heard; what was due until then, in the order of its deadline.
 
@@ -123,6 +147,7 @@ class Desk:
                 heapq.heappush(due, (again_ns, name))
         # A shot's time moves when it gains or loses its place, by its sound's travel at most.
         self._roster.forget(self._watermark_ns - MEMORY_NS - TRAVEL_NS)
+        self._clips.forget(self._watermark_ns - MEMORY_NS - TRAVEL_NS)
         return tuple(said)
 
     def _due(self, case: Case) -> int | None:
@@ -141,8 +166,8 @@ class Desk:
         case.pending = False
         event = _event(case, verdict, closing=closing)
         if event is Event.NEWS and case.last is not None:
-            repeats = substance(self._draft(case, verdict, event, at_ns)) == substance(case.last)
-            if repeats:
+            drafted = self._draft(case, verdict, event, at_ns)
+            if _news(drafted) == _news(case.last):
                 return ()
         return (self._say(case, verdict, event, at_ns),)
 
@@ -166,8 +191,14 @@ class Desk:
             published_ns=at_ns if before is None else max(at_ns, before.published_ns),
             merged_into=merged_into,
         )
-        alert = draft(case.incident, verdict, self._setting, turn)
+        come_ns = min(at_ns, self._watermark_ns)
+        alert = draft(case.incident, verdict, self._setting, turn, lambda pulse: self._clips.of(pulse, come_ns))
         return alert if before is None else dataclasses.replace(alert, reason=change(before, alert))
+
+
+def _news(alert: Alert) -> Alert:
+    """What makes a revision worth saying; more sound of the same does not."""
+    return dataclasses.replace(substance(alert), audio=())
 
 
 def _urgent(case: Case, verdict: Verdict) -> bool:

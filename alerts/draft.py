@@ -31,6 +31,8 @@ from alerts.place import place_of, rounded_ellipse
 from localization.fix import Fix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from acoustic.detection import Clip
     from alerts.incident import Incident, Shot
     from alerts.place import Place
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from localization.fix import Arrival, Mode
 
 FEW_SENSORS: Final = 3  # with three, nothing is left over that could contradict the place
+AUDIO_PATH: Final = "/api/v1/audio/"  # at the centre that keeps it
 CLIPS: Final = 2  # the loudest, hence the nearest: what a person listens to first
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the sphere of 6371.0 km; good to 0.6 % on the ellipsoid
 
@@ -64,10 +67,13 @@ class Turn:
     merged_into: str | None = None
 
 
-def draft(incident: Incident, verdict: Verdict, setting: Setting, turn: Turn) -> Alert:
+def draft(
+    incident: Incident, verdict: Verdict, setting: Setting, turn: Turn, clip_of: Callable[[str], Clip | None]
+) -> Alert:
     """The alert that tells of an incident as it stands.
 
-    Numbers are rounded to what they can mean: metres to centimetres, probabilities to a millionth.
+    Numbers are rounded to what they can mean: metres to centimetres, probabilities to a millionth. ``clip_of`` gives
+    the clip in which an impulse is heard, by its name, where there is one.
     """
     best = incident.best
     return Alert(
@@ -89,7 +95,7 @@ def draft(incident: Incident, verdict: Verdict, setting: Setting, turn: Turn) ->
         what=_what(incident, verdict),
         rounds=tuple(_round(shot) for shot in incident.shots),
         sensors=_sensors(incident),
-        audio=tuple(_audio(clip) for clip in _clips(incident)),
+        audio=tuple(_audio(clip) for clip in _clips(incident, clip_of)),
         actions=Actions(),
         provenance=_provenance(incident, setting.provenance),
     )
@@ -214,10 +220,11 @@ def _sensors(incident: Incident) -> SensorCount:
     return SensorCount(len(heard), 0 if best is None else best.n_sensors, len(heard | silent))
 
 
-def _clips(incident: Incident) -> list[Clip]:
+def _clips(incident: Incident, clip_of: Callable[[str], Clip | None]) -> list[Clip]:
     shot = incident.best or incident.shots[0]
-    direct = [a for a in shot.arrivals if a.weight >= 0.5 and a.detection.clip is not None]
-    return [a.detection.clip for a in sorted(direct, key=_faintness)[:CLIPS] if a.detection.clip is not None]
+    direct = sorted((arrival for arrival in shot.arrivals if arrival.weight >= 0.5), key=_faintness)
+    found = [clip for arrival in direct if (clip := clip_of(arrival.detection.pulse_id)) is not None]
+    return found[:CLIPS]
 
 
 def _faintness(arrival: Arrival) -> tuple[float, float, str]:
@@ -228,7 +235,12 @@ def _faintness(arrival: Arrival) -> tuple[float, float, str]:
 
 
 def _audio(clip: Clip) -> Audio:
-    return Audio(url=None, sha256=clip.sha256, start=alert_instant(clip.start_ns), duration=round(clip.duration_s, 6))
+    return Audio(
+        url=AUDIO_PATH + clip.sha256,
+        sha256=clip.sha256,
+        start=alert_instant(clip.start_ns),
+        duration=round(clip.duration_s, 6),
+    )
 
 
 def _provenance(incident: Incident, given: Provenance) -> Provenance:

@@ -63,7 +63,12 @@ class _PortAudio:
     def start(self, keys: Sequence[str], make: Callable[[Microphone], Any]) -> tuple[Microphone, Any]:
         """Find the microphone and start a stream of it, before anybody reads the list again."""
         with self._lock:
-            chosen = choose(self.microphones(read_cards()), keys)
+            try:
+                chosen = choose(self.microphones(read_cards()), keys)
+            except SourceError as error:
+                if not self._open:
+                    raise
+                raise SourceError(f"{error}; the list is old: this process holds a microphone, restart it") from None
             stream = make(chosen)
             self._open += 1
             return chosen, stream
@@ -129,6 +134,8 @@ class Capture:
         For keys that name nothing, or other bits.
     """
 
+    once = False
+
     def __init__(self, keys: Sequence[str], *, rate_hz: int = 48_000, channels: int = 1, bits: int = 16) -> None:
         check_keys(keys)
         if bits not in DTYPES:
@@ -166,6 +173,10 @@ class Capture:
         with self._lock:
             self._stream, self._deck = stream, deck
         return self._pieces(deck)
+
+    def counted(self) -> dict[str, int]:
+        """Samples that nobody took, and times that the driver lost some."""
+        return {"dropped_samples": self.dropped, "overflows": self.overflows}
 
     def close(self) -> None:
         """Stop it; whoever waits for samples is woken."""

@@ -199,7 +199,7 @@ class Epoch:
                 return None
             self.usual = slope.rate  # of the next epoch
             return self._fault(DRIFT, turn)
-        if slopes and slopes[-1].sigma < WARMTH:
+        if slopes and slopes[-1].sigma < WARMTH and trust.state in ("locked", "stated"):
             if self.usual is None:
                 self.usual = slopes[-1].rate
             elif abs(slopes[-1].rate - self.usual) < WARMTH:

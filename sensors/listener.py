@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LAG_S: Final = POST_S + 0.005
 """How far behind its ears a listener's word is: what follows an onset, and how far before its trigger one may lie."""
-SET_BACK_S: Final = 1.0
+SET_BACK_S: Final = 0.05
 SAME_IMPULSE_S: Final = 0.001
 SAME_SOUND_S: Final = 0.002
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
 
-CONNECT_TIMEOUT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 3
 PING_S: Final = 5
 ANSWER_HEADER: Final = "Shotfix-Answer"
 """In a node's message: the subject on which the centre answers."""
@@ -42,10 +42,8 @@ class NatsLink:
         Trust only these certificates, instead of the public authorities.
     certificate, key : Path or None
         A client certificate and its key, PEM, where the servers ask for one.
-    seed_file : Path or None
-        A file with a user's nkey seed (``SU...``).
     credentials_file : Path or None
-        A file with a user's JWT and seed, as NATS' own tools write it.
+        A file with a user's JWT and nkey seed as NATS' own tools write it, or with the seed alone (``SU...``).
     user, password_file
         A user and the file of the password.
     allow_plain : bool
@@ -61,7 +59,6 @@ class NatsLink:
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
-    seed_file: Path | None = None
     credentials_file: Path | None = None
     user: str | None = None
     password_file: Path | None = None
@@ -72,8 +69,10 @@ class NatsLink:
             raise ValueError("no NATS server: expected at least one as tls://host:4222")
         for server in self.servers:
             _check_server(server, allow_plain=self.allow_plain)
-        if sum(way is not None for way in (self.seed_file, self.credentials_file, self.user)) > 1:
-            raise ValueError("give one of seed_file, credentials_file and user: NATS knows a client by one of them")
+        if len({urlsplit(server).scheme for server in self.servers}) > 1:
+            raise ValueError("some servers by tls:// and some by nats://: use tls:// for all of them")
+        if self.credentials_file is not None and self.user is not None:
+            raise ValueError("credentials_file or user: NATS knows a client by one of them")
         if (self.user is None) != (self.password_file is None):
             raise ValueError("user and password_file belong together")
         if (self.certificate is None) != (self.key is None):
@@ -107,11 +106,11 @@ class NatsLink:
         OSError, nats.errors.Error, TimeoutError
             When none of the servers lets us in.
         """
-        import nats.aio.client  # noqa: PLC0415  (only who uses NATS pays for it)
+        from sensors.nats_client import CarefulClient, let_go  # noqa: PLC0415  (only who uses NATS pays for it)
 
-        client = nats.aio.client.Client()
-        options = self._login(client)
         secure = any(server.startswith("tls") for server in self.servers)
+        client = CarefulClient(secure=secure)
+        options = self._login(client)
         try:
             await client.connect(
                 servers=list(self.servers),
@@ -127,7 +126,7 @@ class NatsLink:
                 **options,
             )
         except BaseException:
-            await client.close()
+            await let_go(client)
             raise
         return client
 
@@ -141,15 +140,15 @@ class NatsLink:
     def _login(self, client: Client) -> dict[str, Any]:
         if self.user is not None and self.password_file is not None:
             return {"user": self.user, "password": _text(self.password_file).strip()}
-        if self.credentials_file is not None:
-            token, seed = _credentials(_text(self.credentials_file), self.credentials_file)
-            return {"user_jwt_cb": lambda: token, "signature_cb": lambda nonce: sign_nonce(seed, nonce)}
-        if self.seed_file is not None:
-            seed = seed_bytes(_text(self.seed_file).strip())
-            # The client takes a bare nkey only together with a package of its own; this is all that it would set.
-            client._public_nkey = public_nkey(seed)  # noqa: SLF001
-            return {"signature_cb": lambda nonce: sign_nonce(seed, nonce)}
-        return {}
+        if self.credentials_file is None:
+            return {}
+        token, seed = credentials(_text(self.credentials_file), self.credentials_file)
+        login: dict[str, Any] = {"signature_cb": lambda nonce: sign_nonce(seed, nonce)}
+        if token is not None:
+            return login | {"user_jwt_cb": lambda: token}
+        # The client takes a bare nkey only together with a package of its own; this is all that it would set.
+        client._public_nkey = public_nkey(seed)  # noqa: SLF001
+        return login
 
 
 def check_city(city: str) -> str:
@@ -216,6 +215,22 @@ def seed_text(seed: bytes) -> str:
     return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
 
 
+def credentials(text: str, path: Path) -> tuple[bytes | None, bytes]:
+    """A user's JWT, where there is one, and the seed of its nkey.
+
+    Raises
+    ------
+    ValueError
+        When the text holds no seed; the message names the file and repeats nothing of it.
+    """
+    token = re.search(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END", text)
+    seed = re.search(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END", text)
+    try:
+        return None if token is None else token[1].encode(), seed_bytes(text.strip() if seed is None else seed[1])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def sign_nonce(seed: bytes, nonce: str) -> bytes:
     """What a server wants to see before it lets a user in: its nonce signed, in base64."""
     return base64.b64encode(_private(seed).sign(nonce.encode()))
@@ -225,14 +240,6 @@ def _private(seed: bytes) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
     return Ed25519PrivateKey.from_private_bytes(seed)
-
-
-def _credentials(text: str, path: Path) -> tuple[bytes, bytes]:
-    token = re.search(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END", text)
-    seed = re.search(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END", text)
-    if token is None or seed is None:
-        raise ValueError(f"{path} is no credentials file: expected a user JWT and its nkey seed")
-    return token[1].encode(), seed_bytes(seed[1])
 
 
 def _text(path: Path) -> str:

@@ -58,6 +58,7 @@ class NatsTransport:
         self._client: Client | None = None
         self._waiting: dict[str, asyncio.Future[_Answer]] = {}
         self._said = ""
+        self._doubted = False  # a server that says nothing may be at the end of a dead line
 
     def __repr__(self) -> str:
         return f"NatsTransport({self._subject!r})"
@@ -85,7 +86,9 @@ class NatsTransport:
         """Close the connection; a later exchange opens a new one."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            from sensors.nats_client import let_go  # noqa: PLC0415
+
+            await let_go(client)
 
     async def _ask(self, client: Client, sealed: bytes, token: str, answered: asyncio.Future[_Answer]) -> bytes:
         publishing = asyncio.create_task(self._publish(client, sealed, token))
@@ -129,12 +132,14 @@ class NatsTransport:
             status = TOO_LARGE if error.err_code == _TOO_LARGE_FOR_STREAM else None
             raise TransportError(f"the stream refused it: {_plain(error)}", status) from None
         except (Error, OSError) as error:
+            self._doubted = True
             raise TransportError(f"NATS did not take it: {self._said or _plain(error)}") from None
 
     async def _connected(self) -> Client:
-        if self._client is not None and self._client.is_connected:
+        if self._client is not None and self._client.is_connected and not self._doubted:
             return self._client
         await self.close()
+        self._doubted = False
         name = token_of(self._node_id)
         self._client = client = await self._link.connect(name, f"_INBOX.{name}", self._heard_error, self._lost)
         await client.subscribe(answer_subject(self._city, self._node_id, "*"), cb=self._heard)

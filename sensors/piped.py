@@ -43,6 +43,7 @@ class Piped:
     """
 
     name = "standard input"
+    once = False
 
     def __init__(
         self,
@@ -86,6 +87,10 @@ class Piped:
         with self._lock:
             self._wake = wake
         return self._pieces(woken, wake, stamped=stamped)
+
+    def counted(self) -> dict[str, int]:
+        """Bytes that made no whole instant."""
+        return {"torn_bytes": self.torn_bytes}
 
     def close(self) -> None:
         """Wake whoever waits for samples."""

@@ -78,6 +78,8 @@ class Playing:
         Without recordings, or for a factor or length out of range.
     """
 
+    once = True
+
     def __init__(
         self,
         recordings: Sequence[Recording],
@@ -125,6 +127,10 @@ class Playing:
         except RecordingError as error:
             raise SourceError(str(error)) from None
         return self._pieces(self._monotonic())
+
+    def counted(self) -> dict[str, int]:
+        """Nothing: a file that cannot be read stops it."""
+        return {}
 
     def close(self) -> None:
         """Stop playing."""

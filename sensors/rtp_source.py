@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Final
 
 from acoustic.instant import SECOND
@@ -47,6 +48,8 @@ class Rtp:
     ValueError
         As `RtpStream`, and for what is no port or no numeric address.
     """
+
+    once = False
 
     def __init__(
         self,
@@ -104,6 +107,11 @@ class Rtp:
         with self._lock:
             self._wake = wake
         return self._pieces(*sockets, woken, wake)
+
+    def counted(self) -> dict[str, int]:
+        """Packets that were not played, by why."""
+        counts = asdict(self.counts)
+        return {"foreign": self.foreign, **{name: counts[name] for name in counts if name != "received"}}
 
     def close(self) -> None:
         """Stop listening."""

@@ -42,7 +42,7 @@ class Keeping:
         sound rather like a gunshot than like anything else.
     ring_s : float
         The most of its stream that is ever in memory, s: `SHORTEST_RING_S` to `LONGEST_RING_S`. Most of the time it is
-        a third of the usual 15.
+        a third of the usual 12.
     wanted : bool
         False: nothing is kept and nothing is sent but numbers.
 
@@ -53,7 +53,7 @@ class Keeping:
     """
 
     telling_llr: float = TELLING_LLR
-    ring_s: float = 15.0
+    ring_s: float = 12.0
     wanted: bool = True
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from acoustic.block import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
@@ -40,7 +40,8 @@ class Snippet:
         Samples a second, as the device is sold.
     flac : bytes
         The channel that is listened to: FLAC of 24 bits, or of 16 where that loses nothing or must suffice; with
-        STREAMINFO as its only metadata, at most `LARGEST_FLAC_BYTES`.
+        STREAMINFO as its only metadata, at most `LARGEST_FLAC_BYTES`. Empty: this only announces the snippet, whose
+        sound follows when the road is free.
 
     Raises
     ------
@@ -63,8 +64,8 @@ class Snippet:
             raise ValueError(f"rate_hz is {self.rate_hz}: expected {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}")
         if not self.clip.duration_s <= LONGEST_S:
             raise ValueError(f"the clip lasts {self.clip.duration_s} s: expected at most {LONGEST_S:g}")
-        if not 0 < len(self.flac) <= LARGEST_FLAC_BYTES:
-            raise ValueError(f"{len(self.flac)} bytes of FLAC: expected 1 to {LARGEST_FLAC_BYTES}")
+        if len(self.flac) > LARGEST_FLAC_BYTES:
+            raise ValueError(f"{len(self.flac)} bytes of FLAC: expected at most {LARGEST_FLAC_BYTES}")
 
     @classmethod
     def of(
@@ -80,6 +81,10 @@ class Snippet:
             steps, bits = steps & ~0xFF, 16
         clip = Clip(start_ns, round(len(steps) / rate_hz, 9), digest(values_of(steps)))
         return cls(sensor_id, pulse_ids, clip, rate_hz, encode(steps, rate_hz, bits))
+
+    def announcement(self) -> Snippet:
+        """The same without its sound: short enough to travel in its turn, so that alerts name it in time."""
+        return replace(self, flac=b"")
 
     @property
     def end_ns(self) -> int:

@@ -84,6 +84,10 @@ class Source(Protocol):
         """What to call it in a log: never with a password in it."""
 
     @property
+    def once(self) -> bool:
+        """A recording: opened again it would give the same samples again, its silences are its own."""
+
+    @property
     def rate_hz(self) -> int:
         """Samples each second; known once it is open."""
 
@@ -99,6 +103,9 @@ class Source(Protocol):
         SourceError
             At once when it cannot be opened, later from the iterator when it is lost.
         """
+
+    def counted(self) -> dict[str, int]:
+        """What had to be dropped, refused or given up since it was made, by name: nothing is lost unseen."""
 
     def close(self) -> None:
         """Let go of the device. From any thread, any number of times; whoever waits for samples is woken."""

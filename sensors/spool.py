@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from acoustic.detection import Detection
 from sensors.message import MOST_MESSAGES, Ack, Batch, Content, Envelope, check_boot_id
+from sensors.snippet import Snippet
 from sensors.spool_file import GIVING_WAY, HELD, IN_SEQUENCE, Kept, Key, SpoolError
 from sensors.spool_store import SpoolStore
 from sensors.wire import LARGEST_BATCH_BYTES, WireError, decode, encode, kind_of
@@ -184,7 +185,8 @@ class Spool:
         """Do as the centre answered to a batch, or to a part of one; how many messages are forgotten with it.
 
         What is ``held`` waits for its release, everything else in the batch is forgotten; then what is ``released`` is
-        forgotten, too; then, to ``resume``, every chunk that is held is sent again.
+        forgotten, too; then, to ``resume``, every chunk that is held is sent again. Only what is held can be released:
+        a centre that began anew does not know of the chunks that are still to come again.
         """
         with self._lock:
             turns: dict[Key, int | None] = {}
@@ -194,11 +196,13 @@ class Spool:
                     turns[envelope.boot_id, envelope.sequence] = None
                 elif kind_of(envelope.content) == "chunk":  # anything else the centre cannot hold: it comes again
                     turns[envelope.boot_id, envelope.sequence] = HELD
-            for boot_id, up_to in ack.released.items():
-                turns |= dict.fromkeys(self._store.chunks(boot_id, up_to))
-            if ack.resume:
-                kept_back = self._store.held() + [key for key, turn in turns.items() if turn == HELD]
-                turns |= {key: IN_SEQUENCE for key in kept_back if turns.get(key, HELD) is not None}
+            kept_back = {*self._store.held(), *(key for key, turn in turns.items() if turn == HELD)}
+            kept_back -= {key for key, turn in turns.items() if turn is None}
+            for key in kept_back:
+                if key[1] <= ack.released.get(key[0], -1):
+                    turns[key] = None
+                elif ack.resume:
+                    turns[key] = IN_SEQUENCE
             self._store.change(turns)
             return sum(turn is None for turn in turns.values())
 
@@ -230,7 +234,7 @@ class Spool:
 
     def _kept(self, sequence: int, content: Content) -> Kept:
         kind = kind_of(content)
-        turn = GIVING_WAY if kind == "snippet" else IN_SEQUENCE
+        turn = GIVING_WAY if isinstance(content, Snippet) and content.flac else IN_SEQUENCE
         message = encode(Envelope(self._node_id, self._boot_id, sequence, content))
         return Kept(self._boot_id, sequence, kind, content.sensor_id, turn, self._now_s, message)
 

@@ -198,11 +198,6 @@ class SpoolFile:
         found = self._connection.execute("SELECT kind, messages, bytes FROM total")
         return {kind: (messages, taken) for kind, messages, taken in found}
 
-    def chunks(self, boot_id: str, up_to: int) -> list[Key]:
-        """The audio chunks of a boot up to a sequence number."""
-        asked = "SELECT boot_id, sequence FROM message WHERE boot_id = ? AND sequence <= ? AND kind = 'chunk'"
-        return self._connection.execute(asked, (boot_id, up_to)).fetchall()
-
     def held(self) -> list[Key]:
         """Everything that is held."""
         return self._connection.execute("SELECT boot_id, sequence FROM message WHERE turn = ?", (HELD,)).fetchall()

@@ -135,10 +135,6 @@ class SpoolStore:
             self._refused(error)
         yield from self._memory.waiting(turn)
 
-    def chunks(self, boot_id: str, up_to: int) -> list[Key]:
-        """The audio chunks of a boot up to a sequence number."""
-        return self._ask(lambda disk: disk.chunks(boot_id, up_to)) + self._memory.chunks(boot_id, up_to)
-
     def held(self) -> list[Key]:
         """Everything that is held."""
         on_disk = [key for key in self._ask(SpoolFile.held) if key not in self._undone]

@@ -26,6 +26,7 @@ PROTOCOLS: Final = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtsp,crypto"
 PATIENCE: Final = Patience(connect_s=10.0, stale_s=4.0)
 """For a supervisor: cameras take seconds to begin."""
 
+ANALYSED_US: Final = "1000000"  # FFmpeg looks at five seconds otherwise, before it gives anything
 OPEN_S: Final = 9.0
 READ_S: Final = 3.0
 MOST_DAMAGED: Final = 50  # packets in a row that cannot be decoded
@@ -65,7 +66,8 @@ class Stream:
         ``http``, ``https``, ``rtsp`` or ``rtsps``, with user and password where they are needed; neither they nor the
         query appear in `name` or in an error.
     options : mapping
-        For FFmpeg: ``{"rtsp_transport": "tcp"}`` is preset for RTSP.
+        For FFmpeg. Preset are, for RTSP, sound alone (``allowed_media_types``) inside its TCP connection
+        (``rtsp_transport``); for all, a second of ``analyzeduration`` and no way to a file of this machine.
     container_format : str or None
         FFmpeg's name of the format where the stream has no header that tells: ``s24be`` for a camera's bare
         ``audio/L24``, with ``sample_rate`` and ``ch_layout`` among the options.
@@ -79,6 +81,8 @@ class Stream:
     ValueError
         For a URL of another scheme, or without a host.
     """
+
+    once = False
 
     def __init__(
         self,
@@ -96,9 +100,9 @@ class Stream:
         self.rate_hz = 0
         self.channels = 0
         self._url = url
-        preset = {"protocol_whitelist": PROTOCOLS}
+        preset = {"protocol_whitelist": PROTOCOLS, "analyzeduration": ANALYSED_US}
         if url.startswith("rtsp"):
-            preset["rtsp_transport"] = "tcp"
+            preset |= {"rtsp_transport": "tcp", "allowed_media_types": "audio"}
         self._options = {**preset, **(options or {})}
         self._format = container_format
         self._waits = (open_s, read_s)
@@ -131,6 +135,10 @@ class Stream:
             container.close()
             raise
         return self._pieces(av, container)
+
+    def counted(self) -> dict[str, int]:
+        """Packets that could not be decoded."""
+        return {"damaged_packets": self.damaged}
 
     def close(self) -> None:
         """Stop: whoever waits for samples is woken when the next piece comes, or after ``read_s``."""

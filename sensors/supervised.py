@@ -6,6 +6,7 @@ import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -27,12 +28,25 @@ class _Opening:
         self._source: Source | None = None
         self._given_up = threading.Event()
         self._lock = threading.Lock()
+        self.begun = False
         threading.Thread(target=self._read, name="source", daemon=True).start()
+
+    @property
+    def once(self) -> bool:
+        """It is a recording that is read."""
+        with self._lock:
+            return self._source is not None and self._source.once
 
     def give_up(self) -> None:
         """Let go of the source without waiting for it: a driver that hangs keeps its thread, not us."""
         self._given_up.set()
         threading.Thread(target=self._close, name="source-close", daemon=True).start()
+
+    def counted(self) -> dict[str, int]:
+        """What the source has counted so far."""
+        with self._lock:
+            source = self._source
+        return source.counted() if source is not None else {}
 
     def _close(self) -> None:
         with self._lock:
@@ -48,6 +62,7 @@ class _Opening:
             if self._given_up.is_set():
                 return
             for raw in source.open():
+                self.begun = True
                 if not self._say(raw):
                     break
             self._say(None)
@@ -74,6 +89,9 @@ _Said = tuple[_Opening, Raw | SourceError | None]
 class Supervised:
     """A source that is opened again whenever it is lost, with the pieces and the changes of state in one stream.
 
+    A recording that has begun is not opened again, since its sounds would be heard twice: its gaps are no loss, and
+    damage in it is its end, with the reason.
+
     Parameters
     ----------
     make : callable
@@ -98,6 +116,8 @@ class Supervised:
         self._supervisor = Supervisor(patience or Patience(), random.Random(seed).random)  # noqa: S311 - no secret
         self._said: queue.Queue[_Said] = queue.Queue(MOST_WAITING)
         self._stopped = threading.Event()
+        self._opening: _Opening | None = None
+        self._counted: Counter[str] = Counter()
 
     @property
     def openings(self) -> int:
@@ -109,6 +129,13 @@ class Supervised:
         """Times it was lost after it had given samples."""
         return self._supervisor.losses
 
+    def counted(self) -> dict[str, int]:
+        """What all openings together had to drop, refuse or give up, by the sources' names for it."""
+        opening = self._opening
+        together = Counter(self._counted)
+        together.update(opening.counted() if opening is not None else {})
+        return dict(together)
+
     def stop(self) -> None:
         """End `stream` soon, from any thread."""
         self._stopped.set()
@@ -119,42 +146,49 @@ class Supervised:
         A change to ``connecting`` stands before the pieces of each opening, whose ``count`` begins with 0 again. What
         was read of an opening before it failed has all been given.
         """
-        opening: _Opening | None = None
         changes = self._supervisor.begin(self._monotonic())
         try:
             while not self._stopped.is_set():
                 for change in changes:
-                    if change.state == CONNECTING and opening is None:
-                        opening = _Opening(self._make, self._said)
-                    elif change.state not in (CONNECTING, LIVE) and opening is not None:
-                        opening.give_up()
-                        opening = None
+                    if change.state == CONNECTING and self._opening is None:
+                        self._opening = _Opening(self._make, self._said)
+                    elif change.state not in (CONNECTING, LIVE):
+                        self._let_go()
                     yield change
                 if self._supervisor.state == ENDED:
                     return
-                raw, changes = self._next(opening)
+                raw, changes = self._next()
                 if raw is not None:
                     # Live is said before the first piece, so that whoever starts a stream there misses nothing.
                     yield from changes
                     changes = ()
                     yield raw
         finally:
-            if opening is not None:
-                opening.give_up()
+            self._let_go()
 
-    def _next(self, opening: _Opening | None) -> tuple[Raw | None, tuple[Change, ...]]:
+    def _let_go(self) -> None:
+        if self._opening is not None:
+            self._opening.give_up()
+            # What is counted after this is of a source that nobody hears any more.
+            self._counted.update(self._opening.counted())
+            self._opening = None
+
+    def _next(self) -> tuple[Raw | None, tuple[Change, ...]]:
         """What came first: a piece, an end, or the moment at which the supervisor wants to be asked."""
         supervisor = self._supervisor
+        once = self._opening is not None and self._opening.once
         # What has been read is looked at before the clock is: a taker that was slow is no loss of the source.
-        wait_s = min(max(supervisor.next_s - self._monotonic(), 0.0), LONGEST_NAP_S)
+        wait_s = LONGEST_NAP_S if once else min(max(supervisor.next_s - self._monotonic(), 0.0), LONGEST_NAP_S)
         try:
             of, what = self._said.get(timeout=wait_s) if wait_s else self._said.get_nowait()
         except queue.Empty:
-            return None, supervisor.tick(self._monotonic())
-        if of is not opening:
+            return None, () if once else supervisor.tick(self._monotonic())
+        if of is not self._opening:
             return None, ()
         if isinstance(what, Raw):
             return what, supervisor.heard(len(what.samples), self._monotonic())
         if what is None:
             return None, supervisor.ended()
+        if of.once and of.begun:
+            return None, supervisor.ended(str(what))
         return None, supervisor.failed(str(what), self._monotonic())

@@ -146,11 +146,11 @@ class Supervisor:
             return ()
         return self._let_go(BACK_OFF, reason, now_s)
 
-    def ended(self) -> tuple[Change, ...]:
-        """The source is at its end and will not be opened again."""
+    def ended(self, reason: str = "") -> tuple[Change, ...]:
+        """The source is at its end, for a reason where it should not be, and will not be opened again."""
         if self.state not in (CONNECTING, LIVE):
             return ()
-        self._reason = ""
+        self._reason = reason
         return self._turn(ENDED)
 
     def tick(self, now_s: float) -> tuple[Change, ...]:

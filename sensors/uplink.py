@@ -17,7 +17,7 @@ from sensors.wire import LARGEST_BATCH_BYTES, Ack, Batch, WireError, decode_ack,
 __all__ = ["Pacing", "Spool", "Transport", "TransportError", "Uplink", "UplinkState"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sensors.identity import NodeKey
     from sensors.wire import Content, Envelope
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 class Spool(Protocol):
     """What the uplink asks of the spool; `sensors.spool.Spool` keeps it on disk."""
 
-    def put(self, content: Content) -> int:
-        """Keep it until the centre has it; its sequence number."""
+    def put_all(self, contents: Iterable[Content]) -> tuple[int, ...]:
+        """Keep them until the centre has them; their sequence numbers."""
         ...
 
     def batch(self, sent_ns: int, most_bytes: int) -> Batch | None:
@@ -55,7 +55,10 @@ class Pacing:
     gather_s : float
         Heartbeats wait for each other so long; anything else goes at once.
     first_wait_s, longest_wait_s : float
-        Each failure in a row doubles the wait from the first to the longest; an answer sets it back.
+        Each failure in a row doubles the wait from the first to the longest; an answer sets it back. However long
+        nobody answered, a centre that is back hears of it within the longest.
+    refused_wait_s : float
+        While the centre refuses this node, or everything that it says: only people can help then.
     jitter : float
         Each wait is shorter by up to this part of itself, so that nodes cut off together do not come back together.
 
@@ -67,21 +70,24 @@ class Pacing:
 
     gather_s: float = 1.0
     first_wait_s: float = 0.2
-    longest_wait_s: float = 30.0
+    longest_wait_s: float = 3.0
+    refused_wait_s: float = 30.0
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.gather_s <= 60.0:
             raise ValueError(f"gather_s is {self.gather_s}: expected 0 to 60 s")
-        if not 0.0 < self.first_wait_s <= self.longest_wait_s <= 3600.0:
-            raise ValueError(f"waits are {self.first_wait_s} to {self.longest_wait_s} s: expected 0 < first <= longest")
+        if not 0.0 < self.first_wait_s <= self.longest_wait_s <= self.refused_wait_s <= 3600.0:
+            waits = f"{self.first_wait_s}, {self.longest_wait_s} and {self.refused_wait_s} s"
+            raise ValueError(f"waits are {waits}: expected 0 < first <= longest <= refused <= 3600")
         if not 0.0 <= self.jitter < 1.0:
             raise ValueError(f"jitter is {self.jitter}: expected 0 to below 1")
 
-    def wait_s(self, failures: int, draw: float) -> float:
+    def wait_s(self, failures: int, draw: float, *, refused: bool = False) -> float:
         """How long to wait after so many failures in a row (1 or more), with a draw from 0 to 1."""
         doubled_s = self.first_wait_s * 2.0 ** min(failures - 1, 60)
-        return min(doubled_s, self.longest_wait_s) * (1.0 - self.jitter * draw)
+        longest_s = self.refused_wait_s if refused else self.longest_wait_s
+        return min(doubled_s, longest_s) * (1.0 - self.jitter * draw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +189,15 @@ class Uplink:
         """How it stands now; safe to read from any thread."""
         return self._state
 
-    def put(self, content: Content) -> int:
-        """Keep a message and have it sent: at once, unless it is a heartbeat. From any thread; its sequence number."""
-        sequence = self._spool.put(content)
-        if not isinstance(content, Heartbeat):
+    def put(self, *contents: Content) -> tuple[int, ...]:
+        """Keep messages and have them sent: at once, unless all are heartbeats. From any thread; their numbers.
+
+        Several take one write to the disk.
+        """
+        sequences = self._spool.put_all(contents)
+        if not all(isinstance(content, Heartbeat) for content in contents):
             self.hurry()
-        return sequence
+        return sequences
 
     def hurry(self) -> None:
         """Send what is in the spool without gathering. From any thread."""
@@ -267,16 +276,15 @@ class Uplink:
         if error.status in {MALFORMED, TOO_LARGE}:
             return self._sifted(part, words, "malformed" if error.status == MALFORMED else "too_large")
         if error.status == REFUSED:
-            self._failures = 60  # nothing of ours helps: somebody has to enrol the node, so ask rarely
-            return self._wait(words, "refused")
+            return self._wait(words, "refused", refused=True)
         kind = "unavailable" if error.status == UNAVAILABLE else "unanswered"
-        return self._wait(words, kind, min(error.retry_after_s, self._pacing.longest_wait_s))
+        return max(self._wait(words, kind), min(error.retry_after_s, self._pacing.refused_wait_s))
 
     def _sifted(self, part: Batch, words: str, kind: str) -> float:
         given_up = self._sieve.refused(part)
         if given_up is None:
             # To halve a batch costs no wait: the centre is there. To find suspects only, one after the other, does.
-            wait_s = self._wait(words, kind)
+            wait_s = self._wait(words, kind, refused=True)
             return 0.0 if len(part.envelopes) > 1 else wait_s
         self._count(kind, "set_aside")
         _log.warning("message %d of boot %s is set aside: %s", given_up.sequence, given_up.boot_id, words)
@@ -285,13 +293,13 @@ class Uplink:
         self._spool.settle(part, Ack("set-aside", self._now_ns()))
         return 0.0
 
-    def _wait(self, words: str, kind: str, least_s: float = 0.0) -> float:
+    def _wait(self, words: str, kind: str, *, refused: bool = False) -> float:
         self._failures += 1
         self._count(kind)
         if self._state.connected or self._state.words != words:
             _log.warning("not sent: %s", words)
         self._change(connected=False, words=words)
-        return max(self._pacing.wait_s(self._failures, self._draw()), least_s)
+        return self._pacing.wait_s(self._failures, self._draw(), refused=refused)
 
     def _succeeded(self, part: Batch, sent_bytes: int, round_trip_s: float) -> None:
         if not self._state.connected:

@@ -130,7 +130,7 @@ class Snippet(Form, frozen=True, kw_only=True):
     pulse_ids: Annotated[tuple[Name, ...], msgspec.Meta(max_length=MOST_PULSES)]
     clip: Clip
     rate_hz: Count
-    flac: Flac
+    flac: Annotated[bytes, msgspec.Meta(max_length=LARGEST_FLAC_BYTES)]
 
 
 class Timing(Form, frozen=True, kw_only=True):

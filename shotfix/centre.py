@@ -31,7 +31,7 @@ from shotfix.journal_replay import CHARTER
 from shotfix.keeping import Keeping
 from shotfix.metrics import Metrics
 from shotfix.outbox_pump import Pump
-from shotfix.registry import read_registry
+from shotfix.registry import read_registry, write_history
 from shotfix.service import notify, watchdog_s
 from shotfix.streams import Streams, setups_of
 from shotfix.vital_signs import VitalSigns
@@ -74,7 +74,7 @@ class Centre:
         data = config.site.data_dir
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open = contextlib.ExitStack()
-        registry = read_registry(config.network_file)
+        registry = self._registry = read_registry(config.network_file)
         self._charter = Charter.of(config)
         (data / CHARTER).write_bytes(self._charter.encode())
         self._journal = self._open.enter_context(Journal(data / "journal"))
@@ -204,15 +204,20 @@ class Centre:
         notify("RELOADING=1")
         try:
             config = self._reread()
-            registry = read_registry(config.network_file)
+            registry, words = self._registry.revised(read_registry(config.network_file))
             keyring = _keyring(registry)
+            if words:
+                write_history(config.network_file, registry, words, at_ns=time.time_ns(), who="reload")
         except Exception as error:  # noqa: BLE001  (whatever is wrong with a file, the centre goes on)
             _log.error("not reloaded, everything stays as it was: %s", error)
         else:
+            self._registry = registry
             self.ingest.keyring = keyring
             self.engine.revise(registry, config.air.air())
             if self._pool is not None:
                 self._pool.revise(setups_of(registry, config.air.air()))
+            for word in words:
+                _log.info("the network: %s", word)
             _log.info("reloaded; only the register and the weather change without a restart")
         notify("READY=1")
 

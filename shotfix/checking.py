@@ -27,9 +27,9 @@ def check_file(path: Path) -> dict[str, Any]:
         kind = kind_of(path)
         found["kind"] = WORDS[kind]
         if kind == "node":
-            read_node(path)
+            _check_node(path)
         elif kind == "site":
-            _check_site(read_site(path))
+            _check_site(path)
         else:
             _check_network(path)
     except ConfigError as error:
@@ -40,15 +40,45 @@ def check_file(path: Path) -> dict[str, Any]:
     return found
 
 
-def _check_site(config: SiteConfig) -> None:
-    """What of a centre's start needs no socket and no disk: the register, and the engine's core."""
+def _check_node(path: Path) -> None:
+    """The node's file, and its key."""
+    from sensors.identity import IdentityError, NodeKey  # noqa: PLC0415  (keys are slow to load)
+
+    config = read_node(path)
+    try:
+        NodeKey.load(config.node.key_file)
+    except IdentityError as error:
+        raise ConfigError([Problem(path.name, 0, "node.key_file", str(error))]) from None
+
+
+def _check_site(path: Path) -> None:
+    """What of a centre's start needs no socket and no disk: certificate, register, and the engine's core."""
     from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
 
+    config = read_site(path)
+    if problem := tls_trouble(config):
+        raise ConfigError([Problem(path.name, 0, "listen.tls_cert_file", problem)])
     registry = _check_network(config.network_file)
     try:
         Charter.of(config).core(registry)
     except (CharterError, ValueError) as error:
-        raise ConfigError([Problem("site.toml", 0, "", str(error))]) from None
+        raise ConfigError([Problem(path.name, 0, "", str(error))]) from None
+
+
+def tls_trouble(config: SiteConfig) -> str:
+    """Why certificate and key cannot be used, in words, or nothing."""
+    import ssl  # noqa: PLC0415  (few centres have a certificate of their own)
+
+    listen = config.listen
+    if listen.tls_cert_file is None:
+        return ""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(listen.tls_cert_file, listen.tls_key_file)
+    except ssl.SSLError as error:
+        return (
+            f"{error.reason or 'no certificate and key'}: expected a certificate chain in PEM, and the key of its first"
+        )
+    return ""
 
 
 def _check_network(path: Path) -> Any:

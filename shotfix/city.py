@@ -225,7 +225,7 @@ def _site(work: Path, scene_folder: Path, scene: Scene, sites: Sequence[Site], p
     told = tomllib.loads((scene_folder / "scene.toml").read_text("utf-8"))
     courier = {
         "name": COURIER, "url": f"http://127.0.0.1:{plan.port + 1}/webhook", "secret_file": SECRET,
-        "outcomes": ["published", "review"], "allow_private": True,
+        "allow_private": True,
     }  # fmt: skip
     identity = {"name": scene.name, "data_dir": "centre", "mode": "test", "time_zone": "UTC"}
     sections: list[tuple[str, dict[str, Any]]] = [

@@ -23,7 +23,7 @@ ENDINGS: Final = (
     ("shotfix.results", "OutputError", USAGE),
     ("shotfix.results", "UnavailableError", UNAVAILABLE),
     ("sensors.source", "SourceError", UNAVAILABLE),
-    ("shotfix.config_reading", "ConfigError", CONFIGURATION),
+    ("shotfix.toml_file", "ConfigError", CONFIGURATION),
     ("shotfix.charter", "CharterError", CONFIGURATION),
     ("sensors.identity", "IdentityError", CONFIGURATION),
     ("shotfix.disk", "LockedError", UNAVAILABLE),

@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import functools
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from shotfix.config import VARIABLE, NetworkTable, NodeConfig, SecretSource, SiteConfig
 from shotfix.config_fields import FieldError, Rule, expected, hints_of, parts, rule_of, shown, trouble
 from shotfix.config_paths import path_trouble
-from shotfix.toml_lines import Key, key_lines, syntax_words
+from shotfix.toml_file import ConfigError, Problem, Table, parsed
+from shotfix.toml_lines import Key, key_lines
+
+__all__ = ["CONFIGURATION", "ConfigError", "Problem", "kind_of", "read_node", "read_site"]
 
 T = TypeVar("T")
-Table: TypeAlias = dict[str, Any]
 
 CONFIGURATION: Final = 78  # exit code EX_CONFIG of sysexits.h
-LARGEST_FILE: Final = 4_000_000  # bytes: ten thousand recordings are a tenth of it
-MOST_PROBLEMS: Final = 100  # that are told; a hostile file may hold a million
+LARGEST: Final = 300_000  # bytes: three thousand recordings
+MOST_LOOKED_FOR: Final = 1000  # a hostile file may hold a million
 KEYS: Final = {"sensors": "sensor", "elements": "element", "couriers": "courier", "network_file": "network"}
 """Fields whose key in the file is another word: of an array of tables each table is one."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One mistake: the file and line, the key, and in words what is wrong and what is expected."""
-
-    file: str
-    line: int
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        said = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
-        return "".join(letter if letter.isprintable() else "?" for letter in said)
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; as text, a line for each of its ``problems``."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = tuple(sorted(problems))
-        told = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
-        if len(self.problems) > MOST_PROBLEMS:
-            told.append(f"{self.problems[0].file}: and {len(self.problems) - MOST_PROBLEMS} more; mend these first")
-        super().__init__("\n".join(told))
 
 
 def read_site(path: Path | str, environ: Mapping[str, str] | None = None) -> SiteConfig:
@@ -87,7 +63,7 @@ def kind_of(path: Path | str) -> str:
         When it cannot be read, is not TOML, or is none of them.
     """
     path = Path(path)
-    table, _ = _parsed(path)
+    table, _ = parsed(path)
     if "site" in table:
         return "site"
     if isinstance(table.get("node"), dict):
@@ -99,55 +75,33 @@ def kind_of(path: Path | str) -> str:
 
 
 def _read(path: Path, kind: type[T], environ: Mapping[str, str] | None) -> T:
-    table, text = _parsed(path)
-    reader = _Reader(path, key_lines(text), os.environ if environ is None else environ)
-    made = reader.record(kind, table, ())
+    table, text = parsed(path, LARGEST)
+    reader = _Reader(path, text, os.environ if environ is None else environ)
+    made = None
+    with contextlib.suppress(_EnoughError):
+        made = reader.record(kind, table, ())
     if reader.problems or made is None:
         raise ConfigError(reader.problems)
     return made
 
 
-def _parsed(path: Path) -> tuple[Table, str]:
-    """The file's table and text."""
-
-    def problem(message: str, line: int = 0) -> ConfigError:
-        return ConfigError([Problem(path.name, line, "", message)])
-
-    try:
-        if not path.exists():
-            raise problem("no such file; `shotfix init` writes a working example")
-        if not path.is_file():
-            raise problem("not a regular file; name the TOML file itself")
-        with path.open("rb") as stream:
-            content = stream.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise problem(f"cannot be read ({error.strerror}); check its owner and mode") from None
-    if len(content) > LARGEST_FILE:
-        raise problem(f"larger than {LARGEST_FILE} bytes; is it a configuration?")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise problem("not UTF-8 text; save it as UTF-8", line) from None
-    try:
-        return tomllib.loads(text), text
-    except tomllib.TOMLDecodeError as error:
-        message, line = syntax_words(str(error), text)
-        raise problem(message, line) from None
-    except RecursionError:
-        raise problem("not TOML: nested too deeply") from None
-    except ValueError:  # of a number with thousands of digits
-        raise problem("not TOML: a number has too many digits") from None
+class _EnoughError(Exception):
+    """So much is wrong that looking for more helps nobody."""
 
 
 class _Reader:
     """Makes records of tables, and goes on after a mistake to find the others."""
 
-    def __init__(self, path: Path, lines: dict[Key, int], environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, text: str, environ: Mapping[str, str]) -> None:
         self.file, self.folder = path.name, path.resolve().parent
-        self.lines, self.environ = lines, environ
+        self.text, self.environ = text, environ
         self.problems: list[Problem] = []
         self.spoiled = 0
+
+    @functools.cached_property
+    def lines(self) -> dict[Key, int]:
+        """Where keys stand; looked for when something is wrong."""
+        return key_lines(self.text)
 
     def spoil(self, way: Key, message: str) -> None:
         """Note a mistake that leaves nothing to make a record of."""
@@ -158,6 +112,8 @@ class _Reader:
         """Note a mistake; its line is that of the key, or of the table it should be in."""
         line = next((self.lines[way[:n]] for n in range(len(way), 0, -1) if way[:n] in self.lines), 0)
         self.problems.append(Problem(self.file, line, key_text(way), message))
+        if len(self.problems) >= MOST_LOOKED_FOR:
+            raise _EnoughError
 
     def record(self, kind: type[T], table: Table, way: Key) -> T | None:
         """The record that a table describes, or None when something is wrong with it."""

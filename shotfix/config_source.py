@@ -84,7 +84,7 @@ class SourceConfig:
     channels: int = number("Channels that are asked for.", 1, 64, default=1)
     path: Path | None = path("file: one recording; folder: where they lie.", "file", default=None)
     pieces: tuple[PieceConfig, ...] = plain(
-        "file: several recordings, as [{path = ..., start_utc = ...}].", default=(), longest=100_000
+        "file: several recordings, as [{path = ..., start_utc = ...}].", default=(), longest=5000
     )
     start_utc: str | None = text(
         "file: when its first sample was taken; absent: now.", longest=40, also=instant_trouble, default=None

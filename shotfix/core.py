@@ -87,6 +87,8 @@ class Core:
         """The centre starts, or starts again: everybody is waited for anew."""
         self.waiting.begin(now_ns)
         self._watch_over(now_ns)
+        for condition in self.conditions.values():
+            condition.begin(now_ns)
 
     def is_news(self, batch: Batch) -> bool:
         """Whether anything in a batch was not taken before."""
@@ -176,11 +178,12 @@ class Core:
         said.episodes += self._judge(node_id, content, received_ns)
         if self._is_passed_over(node_id, content):
             return
-        site = self.registry.network.site(sensor_id, received_ns)
+        site = self.registry.site(sensor_id, received_ns)
         content = _shifted(content, site)
         if isinstance(content, Snippet):
             self.machines.desk.receive_clip(content.pulse_ids, content.clip)
-            said.snippets.append(content)
+            if content.flac:
+                said.snippets.append(content)
         elif isinstance(content, Farewell):
             self.waiting.leave(sensor_id, received_ns, content.at_ns)
         elif isinstance(content, Detection | Heartbeat):

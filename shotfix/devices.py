@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sensors import time_source
 from sensors.cell import cell_of
+from sensors.supervisor import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +43,28 @@ def source_of(config: NodeConfig) -> Callable[[], Source]:
 
         return lambda: Piped(encoding=source.format, rate_hz=source.rate_hz, channels=source.channels)
     if source.kind == "rtp":
-        from sensors.rtp import Rtp  # noqa: PLC0415
+        from sensors.rtp_source import Rtp  # noqa: PLC0415
 
-        return lambda: Rtp(source)
+        return lambda: Rtp(
+            source.port or 0,
+            encoding=source.encoding,
+            rate_hz=source.rate_hz,
+            channels=source.channels,
+            payload_type=source.payload_type,
+            address=source.host,
+        )
     from sensors.stream import Stream  # noqa: PLC0415
 
     return lambda: Stream(source.url or "")
+
+
+def patience_of(config: NodeConfig) -> Patience:
+    """How soon a source is given up: a camera needs longer to answer than a microphone."""
+    if config.source.kind != "stream":
+        return Patience()
+    from sensors.stream import PATIENCE  # noqa: PLC0415
+
+    return PATIENCE
 
 
 def time_source_of(config: ClockConfig) -> TimeSource:
@@ -101,8 +118,8 @@ def _playing(config: SourceConfig) -> Source:
         start_ns = time.time_ns() if config.start_ns is None else config.start_ns
         return Playing([Recording(config.path, start_ns)], factor=config.pace)
     pieces = sorted(config.pieces, key=lambda piece: piece.start_ns)
-    found = tuple(Recording(p.path, p.start_ns, (p.channel,) if p.channel else None) for p in pieces)
-    return Playing(found, factor=config.pace)
+    found = tuple(Recording(p.path, p.start_ns, None if p.channel is None else (p.channel,)) for p in pieces)
+    return Playing(found, factor=config.pace, origin_ns=config.origin_ns)
 
 
 def _cell(config: NodeConfig) -> str:

@@ -31,6 +31,7 @@ Finder: TypeAlias = Callable[[], Iterator["Finding"]]
 
 PATIENCE_S: Final = 5.0
 SLOW_SYNC_S: Final = 0.05  # every message waits for one: at 20 a second a disk is the slowest part of all
+SHORT_DAYS: Final = 14.0
 LEAST_ROOM_BYTES: Final = 200_000_000
 GOOD_SIGMA_S: Final = 0.001  # a third of a metre
 WORST_SIGMA_S: Final = 0.02  # seven metres: no better than the middle of the block
@@ -62,6 +63,7 @@ def node(config: NodeConfig) -> list[Finding]:
     if config.source.kind == "microphone":
         looks.append(lambda: devices(config.source.device))
     looks += [
+        lambda: identity(config.node.key_file),
         lambda: clock(config),
         lambda: disk(config.node.data_dir, max(LEAST_ROOM_BYTES, config.spool.most_bytes)),
         lambda: reachable("centre", config.centre.url, config.centre.ca_file),
@@ -78,6 +80,8 @@ def site(config: SiteConfig) -> list[Finding]:
         lambda: disk(config.site.data_dir, config.record.journal_bytes + config.record.audio_bytes),
         lambda: door(config),
     ]
+    if config.listen.tls_cert_file is not None:
+        looks.append(lambda: certificate(config))
     if config.nats is not None:
         looks.append(lambda: reachable("broker", config.nats.url, config.nats.ca_file))  # type: ignore[union-attr]
     looks += [lambda each=each: courier(each.name, each.url) for each in config.couriers]  # type: ignore[misc]
@@ -138,6 +142,37 @@ def devices(wanted: Sequence[str] = ()) -> Iterator[Finding]:
         yield Finding(
             "microphone", "FAIL", str(error), f"plug it in, or name another in source.device; there are {names}"
         )
+
+
+def identity(key_file: Path) -> Iterator[Finding]:
+    """Whether the node's key can be used, and by what name logs call it."""
+    from sensors.identity import IdentityError, NodeKey, key_name  # noqa: PLC0415  (keys are slow to load)
+
+    try:
+        yield Finding("key", "OK", f"{key_file.name} is key {key_name(NodeKey.load(key_file).public_text)}")
+    except IdentityError as error:
+        yield Finding("key", "FAIL", str(error), "shotfix node enrol makes a new one, and the centre must learn of it")
+
+
+def certificate(config: SiteConfig) -> Iterator[Finding]:
+    """Whether the centre's certificate can be used, and for how long."""
+    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  (few have one)
+
+    from shotfix.checking import tls_trouble  # noqa: PLC0415
+
+    if problem := tls_trouble(config):
+        yield Finding("certificate", "FAIL", problem)
+        return
+    path = config.listen.tls_cert_file or Path()
+    ends = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    days = (ends.timestamp() - time.time()) / 86_400.0
+    said = f"{path.name} is valid until {ends:%Y-%m-%d}"
+    if days < 0.0:
+        yield Finding("certificate", "FAIL", said, "renew it: no node speaks to this centre")
+    elif days < SHORT_DAYS:
+        yield Finding("certificate", "WARN", f"{said}, {days:.0f} days", "renew it in time")
+    else:
+        yield Finding("certificate", "OK", said)
 
 
 def clock(config: NodeConfig | None) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from acoustic.instant import SECOND, instant_text, seconds_between
 from alerts.alert import Alert
 from alerts.record.store import StoreError
-from shotfix.checkpoint import CheckpointError, kept, newest, save
+from shotfix.checkpoint import CheckpointError, kept, newest, save, thin
 from shotfix.entries import LISTEN_BACK_NS, Begin, silence_body, take, tick_body, weather_body
 from shotfix.segment import Entry, JournalError
 
@@ -178,9 +178,10 @@ class Engine:
 
     def tidy(self, journal_days: float, journal_bytes: int) -> None:
         """Let go of old parts of the journal that no checkpoint needs."""
-        positions = kept(self._checkpoints)
         before_ns = self._now_ns() - round(journal_days * 86_400 * SECOND)
-        gone = self._journal.retain(before_ns, journal_bytes, min(positions, default=0))
+        gone = self._journal.retain(before_ns, journal_bytes, min(kept(self._checkpoints), default=0))
+        if self._journal.size_bytes > journal_bytes and thin(self._checkpoints):
+            gone = self._journal.retain(before_ns, journal_bytes, min(kept(self._checkpoints), default=0))
         if gone.segments:
             _log.info("let go of %d entries of the journal", gone.entries)
 

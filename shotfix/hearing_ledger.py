@@ -78,29 +78,30 @@ class Ledger:
         boot.freed = {sequence for sequence in boot.freed if sequence > boot.released}
         return boot.released if boot.released >= 0 else None
 
-    def owes(self, sensor_id: str) -> bool:
-        """Whether chunks of a sensor were offered that no worker has."""
-        return any(not self.is_taken(key) for key, _ in self._of(frozenset((sensor_id,))))
+    def owes(self, node_id: str, sensor_id: str) -> bool:
+        """Whether a node offered chunks of a sensor that no worker has."""
+        return any(not self.is_taken(key) for key, _ in self._of(frozenset((sensor_id,)), (node_id,)))
 
     def lose(self, sensors: frozenset[str]) -> dict[str, Key]:
         """A worker died with the chunks of these sensors; the first that each must be sent again."""
         first: dict[str, Key] = {}
-        for key, sensor_id in self._of(sensors):
+        for key, sensor_id in self._of(sensors, tuple(self._nodes)):
             self._nodes[key[0]][key[1]].open[key[2]] = (sensor_id, False)
             first.setdefault(sensor_id, key)
         return first
 
     def abandon_before(self, key: Key, sensor_id: str) -> None:
         """A sensor's stream goes on with this chunk: what it owed before will not come."""
-        older = [k for k, _ in self._of(frozenset((sensor_id,))) if k[:2] != key[:2] or k[2] < key[2]]
+        mine = self._of(frozenset((sensor_id,)), key[:1])
+        older = [k for k, _ in mine if k[:2] != key[:2] or k[2] < key[2]]
         self.free(k for k in older if not self.is_taken(k))
 
-    def _of(self, sensors: frozenset[str]) -> Iterator[tuple[Key, str]]:
-        """The open chunks of some sensors; boots in the order in which they were first seen, then by number."""
+    def _of(self, sensors: frozenset[str], nodes: tuple[str, ...]) -> Iterator[tuple[Key, str]]:
+        """The open chunks of some sensors from some nodes, by boots as they were first seen, then by number."""
         found = [
             ((node_id, boot_id, sequence), chunk[0])
-            for node_id, boots in self._nodes.items()
-            for boot_id, boot in boots.items()
+            for node_id in nodes
+            for boot_id, boot in self._nodes.get(node_id, {}).items()
             for sequence, chunk in sorted(boot.open.items())
             if chunk[0] in sensors
         ]

@@ -6,12 +6,11 @@ import threading
 import time
 import zlib
 from collections import Counter
-from dataclasses import dataclass
-from enum import StrEnum
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final, Self
 
 from sensors.wire import WireError
+from shotfix.heard import Checked, Heard, Lost, Result, Submitted
 from shotfix.hearing_ledger import Hold, Ledger, Told
 from shotfix.hearing_worker import CheckSnippet, EndStream, HearChunk, Limits, Revise, Worker
 
@@ -26,66 +25,17 @@ if TYPE_CHECKING:
     from shotfix.hearing_bench import Answer, Key
     from shotfix.hearing_worker import Order
 
+__all__ = ["Checked", "Heard", "HearingPool", "Lost", "Result", "Submitted"]
+
 MOST_UNANSWERED: Final = 256
-"""Chunks that one worker may be behind, some 25 MB of them; then nodes are asked to wait."""
+"""Chunks that one worker may be behind, some 25 MB of them; more where two seconds of all its sensors are more. Then
+nodes are asked to wait."""
 PATIENCE_S: Final = 5.0
 """How long a sensor's right chunk is waited for, from the first that is not it: what its node dropped never comes."""
 LONGEST_ANSWER_S: Final = 60.0
 """A worker that takes longer over one order hangs."""
 MOST_DEATHS: Final = 3
 """A chunk over which so many workers died is given up."""
-
-
-class Submitted(StrEnum):
-    """What became of a chunk: see `HearingPool.submit`."""
-
-    TAKEN = "taken"
-    FULL = "full"
-    RESUME = "resume"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What came of a chunk, in the order of the sensor's stream.
-
-    Parameters
-    ----------
-    node_id, boot_id : str
-        Whose it was.
-    released : int or None
-        The node may forget every chunk of this boot up to this sequence number; None: nothing yet.
-    contents : tuple of Detection, Heartbeat, Snippet and Farewell
-        What was said and was not said before. Snippets are sound, and what their clips say: they were made here.
-    faults : tuple of str
-        What was wrong with the chunk, a line each.
-    """
-
-    node_id: str
-    boot_id: str
-    released: int | None
-    contents: tuple[Content, ...] = ()
-    faults: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A node's snippet was decoded; ``fault`` says in a line why it is not what it says, and is None where it is."""
-
-    node_id: str
-    snippet: Snippet
-    fault: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A worker died: the nodes of these sensors must send again every chunk that is not released."""
-
-    sensor_ids: tuple[str, ...]
-    node_ids: tuple[str, ...]
-
-
-Result = Heard | Checked | Lost
 
 
 class HearingPool:
@@ -103,8 +53,8 @@ class HearingPool:
         Processes.
     told_until : mapping of str to int
         For each sensor the last "heard until" that the centre has on disk: nothing before it is told again.
-    most_unanswered : int
-        Chunks that a worker may be behind.
+    most_unanswered : int or None
+        Chunks that a worker may be behind; None: as `MOST_UNANSWERED` says.
     limits : Limits
         Of each process.
     """
@@ -115,7 +65,7 @@ class HearingPool:
         workers: int = 1,
         *,
         told_until: Mapping[str, int] | None = None,
-        most_unanswered: int = MOST_UNANSWERED,
+        most_unanswered: int | None = None,
         limits: Limits | None = None,
     ) -> None:
         if workers < 1:
@@ -124,7 +74,7 @@ class HearingPool:
         """Chunks by what became of them, ``faults``, and workers that ``died``."""
         self._setups = dict(setups)
         self._limits = limits or Limits()
-        self._most_unanswered = most_unanswered
+        self._most_unanswered = most_unanswered or max(MOST_UNANSWERED, 2 * len(setups) // workers)
         self._ledger = Ledger()
         self._told = {name: Told(until_ns) for name, until_ns in (told_until or {}).items()}
         for told in self._told.values():
@@ -262,7 +212,7 @@ class HearingPool:
 
     def _end(self, order: EndStream) -> None:
         """End a stream behind all that its node owes."""
-        if self._ledger.owes(order.sensor_id):
+        if self._ledger.owes(order.node_id, order.sensor_id):
             self._ending[order.sensor_id] = order
         else:
             self._order(self._place(order.sensor_id), order)
@@ -334,7 +284,9 @@ class HearingPool:
         for name in spoke:
             told = self._told.setdefault(name, Told())
             told.begin_again()
-            self._holds[name] = Hold(told.until_ns, first.get(name))
+            hold = self._holds.get(name)
+            if name in first and (hold is None or hold.first is not None):
+                self._holds[name] = Hold(told.until_ns, first[name])
         self._ready.append(Lost(tuple(spoke), tuple(sorted({self._nodes[name] for name in spoke}))))
         for order in worker.unanswered:
             if isinstance(order, CheckSnippet):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sensors.nats_client import let_go
 from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, check_city, token_of
 from sensors.transport import LARGEST_SEALED_BYTES, TOO_LARGE, UNAVAILABLE
 from shotfix.ingest import Answer
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from sensors.cell import Territory
     from sensors.nats_link import NatsLink
 
-PULL_S: Final = 5.0
+PULL_S: Final = 3.0
 """A request for messages lapses after this; the server says so, or it is not there."""
 FIRST_WAIT_S: Final = 0.2
-LONGEST_WAIT_S: Final = 10.0
+LONGEST_WAIT_S: Final = 3.0
 RETRY_S: Final = 0.5
 MOST_FAILURES: Final = 3
 """A message that our own code stumbles over so often is given up; its node, unanswered, still has it."""
@@ -147,7 +148,7 @@ class NatsDoor:
             self._warn("")
             await self._pull_all(pulls, stop)
         finally:
-            await client.close()
+            await let_go(client)
 
     async def _pull_all(self, pulls: list[Pull], stop: asyncio.Event) -> None:
         tasks = [asyncio.create_task(pull.run(stop)) for pull in pulls]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from acoustic.instant import instant_text
 from alerts.alert import Alert, encode
 from shotfix.charter import Charter, CharterError
-from shotfix.checkpoint import newest
+from shotfix.checkpoint import kept, newest
 from shotfix.entries import Replayed, alerts_again
 from shotfix.journal import read_journal
 from shotfix.segment import JournalError, first_position, segments
@@ -91,9 +91,11 @@ def _checkpoint(data: Path) -> tuple[int, Core, Charter]:
         charter = Charter.decode((data / CHARTER).read_bytes())
     except (OSError, CharterError):
         raise JournalError(f"{data}: the journal's beginning was let go, and there is no {CHARTER}") from None
-    found = newest(data / "checkpoints", charter.stamp, 1 << 62)
-    if found is None:
-        raise JournalError(
-            f"{data}: the journal's beginning was let go, and no checkpoint is of this version and configuration"
-        )
-    return found[0], found[1], charter
+    checkpoints = data / "checkpoints"
+    for position in kept(checkpoints):
+        found = newest(checkpoints, charter.stamp, position, tidy=False)
+        if found is not None:
+            return found[0], found[1], charter
+    raise JournalError(
+        f"{data}: the journal's beginning was let go, and no checkpoint is of this version and configuration"
+    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-GRACE_S: Final = 3.0
+GRACE_S: Final = 2.0
 """A server may be this much late with its word that a request for messages has lapsed."""
 AT_ONCE: Final = 64
 """So many messages are with us at one moment at most."""

@@ -22,13 +22,14 @@ from sensors.health import ClockState, Farewell, Heartbeat
 from sensors.hearing import Setup
 from sensors.identity import NodeKey
 from sensors.snipper import Keeping
+from sensors.snippet import Snippet
 from sensors.spool import Spool
 from sensors.supervised import Supervised
 from sensors.supervisor import LIVE, Change
 from sensors.time_source import TimeSourceError
 from sensors.timekeeper import Timekeeper
 from sensors.uplink import Pacing, Uplink
-from shotfix.devices import source_of, time_source_of, transport_of
+from shotfix.devices import patience_of, source_of, time_source_of, transport_of
 from shotfix.service import notify, watchdog_s
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Node:
         )
         self._transport = transport_of(config)
         self.uplink = Uplink(self._spool, self._key, self._transport, time.time_ns, Pacing(gather_s=GATHER_S))
-        self._source = Supervised(source_of(config))
+        self._source = Supervised(source_of(config), patience=patience_of(config))
         self._clock = time_source_of(config.clock)
         self._reading: Reading | None = None
         self._fresh_reading = threading.Event()
@@ -115,6 +116,7 @@ class Node:
         self._keeper: Timekeeper | None = None
         self._recorded = config.source.kind in {"file", "folder"}
         self._live = False
+        self._told: tuple[bool, bool, str] | None = None
         self._stop = threading.Event()
         self._moved_s = time.monotonic()
 
@@ -155,8 +157,11 @@ class Node:
                 self._take(what)
 
     def _turn(self, change: Change) -> None:
-        level = logging.INFO if change.state == LIVE else logging.WARNING
-        _log.log(level, "%s: %s", change.state, change.reason or self.config.source.kind)
+        told = (change.state == LIVE, change.no_audio, change.reason)
+        if told != self._told:  # a microphone that is away is looked for every few seconds: once is enough
+            self._told = told
+            level = logging.INFO if change.state == LIVE else logging.WARNING
+            _log.log(level, "%s: %s", change.state, change.reason or self.config.source.kind)
         was, self._live = self._live, change.state == LIVE
         if was and not self._live:
             self._interrupt()
@@ -201,7 +206,11 @@ class Node:
                 self._say([Farewell(ear.sensor_id, at_ns)])
 
     def _say(self, contents: Iterable[Content]) -> None:
-        told = [self._complete(content) for content in contents]
+        told: list[Content] = []
+        for content in contents:
+            if isinstance(content, Snippet):
+                told.append(content.announcement())
+            told.append(self._complete(content))
         if told:
             self._spool.put_all(told)
             self.uplink.hurry()

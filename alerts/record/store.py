@@ -26,6 +26,10 @@ class StoreError(Exception):
     """The record cannot be opened, read or written; the message says what to do."""
 
 
+class ContradictionError(StoreError):
+    """Another alert of the same name and revision is stored, and says something else."""
+
+
 class Store:
     """The record in one SQLite file, in write-ahead mode with synchronous=FULL: what is committed is on the disk.
 
@@ -83,8 +87,10 @@ class Store:
 
         Raises
         ------
-        StoreError
+        ContradictionError
             When another alert of the same name and revision is stored; nothing is kept then.
+        StoreError
+            When the disk refuses; neither.
         """
         routes = tuple(routes)
         with self.writing() as connection:
@@ -153,7 +159,7 @@ class Store:
         stored = connection.execute(same).scalar_one_or_none()
         if stored is not None:
             if stored != sha256:
-                raise StoreError(
+                raise ContradictionError(
                     f"{self.path}: {alert.message_id} is stored already and says something else; "
                     "was it made by another version or configuration? use a record of its own for each"
                 )

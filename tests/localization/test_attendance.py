@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acoustic.instant import after
-from localization.attendance import Attendance
+from localization.attendance import FLOORS, REMEMBERED, Attendance
 from sensors.health import Heartbeat
 from tests import streets
 
@@ -41,9 +41,18 @@ def test_listening_lies_between_two_heartbeats():
     assert heard == [False, True, True, False, False, True, True, False]
 
 
+def test_what_is_forgotten_changes_nothing_later():
+    attendance = Attendance()
+    for k in range(100):
+        attendance.note(Heartbeat("A", at(float(k)), noise_floor_db_spl=50.0 + k))
+    attendance.forget(at(60.5))
+    assert [attendance.floors(SITES, at(t))[0] for t in (60.5, 61.0, 99.5)] == [110.0, 111.0, 149.0]
+    assert sum(map(len, attendance._floors.values())) == 40
+
+
 def test_memory_is_bounded():
     attendance = Attendance()
     for k in range(10_000):
         attendance.note(Heartbeat("A", at(float(k)), listening=k % 3 != 0, noise_floor_db_spl=50.0))
-    assert sum(map(len, attendance._floors.values())) <= 64
-    assert sum(map(len, attendance._spans.values())) <= 4
+    assert sum(map(len, attendance._floors.values())) <= FLOORS
+    assert sum(map(len, attendance._spans.values())) <= REMEMBERED

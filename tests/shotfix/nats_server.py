@@ -19,6 +19,7 @@ class NatsServer:
     """One server. ``store`` keeps what it keeps; ``extra`` is added to its configuration."""
 
     def __init__(self, folder: Path, extra: str = "") -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.store = folder / "store"
         self.port = free_port()

@@ -28,7 +28,7 @@ BOOT = "0123abcd"
 NOW_NS = 1_795_000_000_000_000_000
 CITY, CELL = "harbour", "p500_e0_n0"
 SMALL = StreamSettings(max_age_s=600.0, max_bytes=100_000_000)
-QUICK = Pacing(gather_s=0.01, first_wait_s=0.01, longest_wait_s=0.1)
+QUICK = Pacing(gather_s=0.01, first_wait_s=0.01, longest_wait_s=0.1, refused_wait_s=0.1)
 PATIENCE_S = 60.0
 
 
@@ -109,9 +109,10 @@ async def sending(spool, transport, **options):
         await task
 
 
-def by_nats(server, timeout_s=2.0, cell=CELL, **login):
+def by_nats(server, timeout_s=2.0, cell=CELL, scheme="nats", **login):
     """A node's end of NATS."""
-    return NatsTransport(NatsLink((f"nats://{server.address}",), **login), CITY, cell, "node-1", timeout_s=timeout_s)
+    link = NatsLink((f"{scheme}://{server.address}",), **login)
+    return NatsTransport(link, CITY, cell, "node-1", timeout_s=timeout_s)
 
 
 @contextlib.asynccontextmanager

@@ -2,9 +2,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ from shotfix.config_fields import NAME_PATTERN
 from shotfix.config_reading import read_node, read_site
 from shotfix.registry import read_registry
 
-NIGHT = Path(__file__).parents[2] / "fixtures" / "scenes" / "demo-night"
+ROOT = Path(__file__).parents[2]
+NIGHT = ROOT / "fixtures" / "scenes" / "demo-night"
 
 
 def run(*arguments):
@@ -178,8 +181,90 @@ def test_the_receiver_that_is_told_to_be_started_starts(night):
     words = made["next"][0].replace("python", sys.executable, 1).replace("--port 8733", "--port 0")
     with subprocess.Popen(
         ["bash", "-c", f"exec {words} --until-stdin-ends"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parents[2], env=os.environ,
+        cwd=ROOT, env=os.environ,
     ) as process:  # fmt: skip
         assert process.stdout.readline().startswith("ready http://127.0.0.1:")
         process.stdin.close()
         assert process.wait(30) is not None
+
+
+class Processes:
+    """Programs that are stopped at the end, whatever happened; the first one last."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, []
+
+    def start(self, *words):
+        log = (self.folder / f"{len(self.running)}.log").open("w")
+        process = subprocess.Popen([sys.executable, "-m", *map(str, words)], stdout=log, stderr=log, cwd=ROOT)
+        self.running.append((process, log))
+        return process
+
+    def stop(self):
+        ended = []
+        for process, log in reversed(self.running):
+            process.terminate()
+            try:
+                ended.append(process.wait(60))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                ended.append(process.wait())
+            log.close()
+        return ended[::-1]
+
+
+def until(there, seconds=180.0):
+    """Wait for something, generously: it is a question of whether, not of when."""
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def free_ports():
+    """A port of which the next is free too."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            port = one.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except OSError:
+                continue
+            return port
+
+
+@pytest.mark.slow
+def test_the_city_lives(tmp_path):
+    """What is written is started as it says, with nothing added; and the control room hears of the shot."""
+    port = free_ports()
+    city = tmp_path / "city"
+    assert run("init", city, "--nodes", 5, "--port", port, "--pace", 10)[0] == 0
+    received = city / "received.jsonl"
+    processes = Processes(tmp_path)
+    try:
+        room = ("--port", port + 1, "--secret-file", city / "secrets" / "control-room", "--log", received)
+        processes.start("alerts.couriers.loopback", *room)
+        processes.start("shotfix.commands", "serve", "--config", city / "site.toml")
+        until(lambda: reached(port))
+        nodes = [
+            processes.start("shotfix.commands", "listen", "--config", p) for p in sorted((city / "nodes").iterdir())
+        ]
+        until(lambda: received.exists() and "alert.new" in received.read_text())
+        until(lambda: all(node.poll() is not None for node in nodes))
+    finally:
+        ended = processes.stop()
+    logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert set(ended[1:]) == {0}, logs[-2000:]
+    body = json.loads(json.loads(received.read_text().splitlines()[0])["body"])
+    assert (body["type"], body["data"]["mode"], body["data"]["outcome"]) == ("alert.new", "test", "published")
+    assert run("journal", "replay", city / "centre", "--out", tmp_path / "again")[0] == 0
+    again = [json.loads(line) for line in (tmp_path / "again" / "alerts.jsonl").read_text().splitlines()]
+    assert (body["data"]["alert_id"], 1) in {(alert["alert_id"], alert["revision"]) for alert in again}
+
+
+def reached(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True

@@ -4,6 +4,7 @@ import os
 import random
 import string
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from alerts.policy import Policy
 from shotfix import config_schema
 from shotfix.config import CourierConfig, NodeConfig, SecretSource, SiteConfig
-from shotfix.config_reading import ConfigError, kind_of, read_node, read_site
+from shotfix.config_reading import LARGEST, ConfigError, kind_of, read_node, read_site
 from shotfix.toml_lines import DEEPEST, key_lines
 
 ROOT = Path(__file__).parents[2]
@@ -426,6 +427,38 @@ def test_bytes_are_no_configuration(home, content):
     (home / "bytes.toml").write_bytes(content)
     with pytest.raises(ConfigError):
         read_site(home / "bytes.toml", {})
+
+
+def hostile(size):
+    """Files of about this size that are costly to read; by name."""
+    return {
+        "keys": "".join(f"k{k} = 1\n" for k in range(size // 8)),
+        "inline": "a = {" + ", ".join(f"b{k}=1" for k in range(size // 8)) + "}",
+        "array": "a = [" + "1," * (size // 2) + "]",
+        "tables of an array": "[[sensor]]\n" * (size // 11),
+        "dotted": "a." * (size // 2) + "b = 1",
+        "text": 'a = """' + "\\u0041" * (size // 6) + '"""',
+        "comments": "#\n" * (size // 2),
+        "tables": "".join(f"[t{k}]\n" for k in range(size // 8)),
+        "nested": "".join(f"[a.b.c.d.e.f.g.h.i.t{k}]\n" for k in range(size // 24)),
+        "pieces": "[source]\nkind = 'file'\npieces = [" + "{path = 'a', x = 1}, " * (size // 21) + "]",
+        "brackets": "a = " + "[" * size,
+    }
+
+
+@pytest.mark.parametrize("name", hostile(0))
+def test_a_costly_file_costs_little(memory, name):
+    """Of the processor's own time, so that a busy machine makes no difference; and few words."""
+    (memory / "big.toml").write_text(hostile(LARGEST - 40_000)[name])
+    for read in (read_site, read_node):
+        began = time.process_time()
+        with pytest.raises(ConfigError) as caught:
+            read(memory / "big.toml", {})
+        assert time.process_time() - began < 20.0  # a quiet machine needs a fiftieth; what hangs needs minutes
+        assert len(str(caught.value)) < 100_000
+    (memory / "big.toml").write_text("#" * (LARGEST + 1))
+    with pytest.raises(ConfigError, match="larger than"):
+        read_site(memory / "big.toml", {})
 
 
 # records by themselves

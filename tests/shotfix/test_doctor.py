@@ -1,21 +1,27 @@
+import importlib
 import json
 import shutil
 import socket
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sensors.capture import microphones
 from sensors.identity import NodeKey
 from sensors.site import Local, Network, Site
 from sensors.source import SourceError
 from sensors.time_source import Reading
-from shotfix import doctor
+from shotfix import command_line, doctor
 from shotfix.city import CityPlan, build_city
 from shotfix.commands import main
 from shotfix.config_reading import read_node, read_site
@@ -300,6 +306,53 @@ def test_a_broken_configuration_ends_a_start_with_78(city, command):
     assert code == 78
     assert all(line.startswith("shotfix: broken.toml") for line in complaint.splitlines())
     assert len(complaint.splitlines()) >= 3
+
+
+def test_a_key_that_is_none_is_told_before_the_start(city):
+    node = city / "nodes" / "vine.toml"
+    (city / "keys" / "vine.pem").write_text("-----BEGIN NOTHING-----")
+    code, _, complaint = run("check-config", node)
+    assert code == 78
+    assert "vine.toml: node.key_file" in complaint
+    assert ("key", "FAIL") in {(each.about, each.verdict) for each in doctor.node(read_node(node))}
+
+
+def self_signed(folder, days):
+    """A certificate for the loopback address, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=400)).not_valid_after(now + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(private)
+    (folder / "key.pem").chmod(0o600)
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(300, "OK"), (5, "WARN"), (-1, "FAIL")])
+def test_a_certificate_is_looked_at_before_it_ends(city, days, verdict):
+    self_signed(city, days)
+    site = city / "site.toml"
+    tls = 'host = "0.0.0.0"\ntls_cert_file = "cert.pem"\ntls_key_file = "key.pem"\nport = '
+    site.write_text(site.read_text().replace("port = ", tls, 1))
+    assert run("check-config", site)[0] == 0
+    assert verdicts(doctor.certificate(read_site(site))) == [verdict]
+    (city / "cert.pem").write_text("no certificate")
+    code, _, complaint = run("check-config", site)
+    assert (code, "listen.tls_cert_file" in complaint) == (78, True)
+    assert verdicts(doctor.certificate(read_site(site))) == ["FAIL"]
+
+
+def test_every_ending_is_of_an_error_that_there_is():
+    for module, name, code in command_line.ENDINGS:
+        kind = getattr(importlib.import_module(module), name)
+        assert issubclass(kind, Exception)
+        assert kind.__module__ == module
+        assert code in {2, 65, 69, 74, 78}
 
 
 def test_backups_and_journals_that_are_not_there_are_told(city, tmp_path):

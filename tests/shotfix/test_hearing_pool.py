@@ -27,7 +27,7 @@ from shotfix.hearing_pool import Checked, Heard, HearingPool, Lost, Submitted
 START_NS = parse_instant("2026-11-21T02:00:00Z")
 BOOT = "00c0ffee"
 NAMES = ("lenox", "vine", "huntington")
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 
 
 class Streets(dict):
@@ -96,9 +96,24 @@ class Centre:
         return self.told.setdefault(node.name, Told()).pass_on(answer.contents)
 
 
-@given(st.lists(st.integers(0, 134), max_size=5, unique=True))
-@settings(max_examples=8)
+deaths = st.lists(st.integers(0, 134), max_size=4, unique=True)
+
+
+@given(deaths)
+@settings(max_examples=5)
 def test_wherever_the_centre_dies_the_same_is_heard_once(streets, deaths):
+    dies(streets, deaths)
+
+
+@pytest.mark.endurance
+@given(deaths)
+@settings(max_examples=300)
+def test_wherever_it_dies_three_hundred_times(streets, deaths):
+    dies(streets, deaths)
+
+
+def dies(streets, deaths):
+    """Hear the streets through a centre that dies before each of these steps."""
     nodes = [Node(name, streets[name][0]) for name in NAMES]
     centre, heard, most_kept = Centre({}), {name: [] for name in NAMES}, 0
     for step_number in range(2_000):
@@ -340,3 +355,46 @@ def test_a_detection_said_twice_is_told_once(streets):
     told, said = Told(), streets["lenox"][1]
     first = next(m for m in said if isinstance(m, Detection))
     assert told.pass_on([first, first]) == (first,)
+
+
+def test_a_farewell_waits_for_chunks_that_were_refused(streets):
+    chunks, said = streets["vine"][0][:14], []
+    with HearingPool({"vine": Setup("vine")}, told_until={"vine": START_NS}) as pool:
+        assert pool.submit("n", BOOT, 0, chunks[0]) == Submitted.RESUME
+        pool.finish("n", Farewell("vine", START_NS + 14 * SECOND))
+        assert pool.poll() == ()
+        for number, chunk in enumerate(chunks[:1]):
+            assert pool.submit("n", BOOT, number, chunk) == Submitted.TAKEN
+        until_s = time.monotonic() + PATIENCE_S
+        while not any(isinstance(m, Farewell) for m in said) and time.monotonic() < until_s:
+            for result in pool.poll(0.1):
+                said += result.contents
+                released = result.released
+    assert isinstance(said[-1], Farewell)
+    assert isinstance(said[-2], Heartbeat)
+    assert released == 0
+
+
+@pytest.mark.endurance
+def test_a_night_with_a_worker_killed_every_few_seconds(root):
+    chunks, said = {}, {}
+    for path in sorted((root / "fixtures" / "scenes" / "demo-night" / "audio").iterdir()):
+        samples = np.concatenate([block.samples for block in read_blocks(path, START_NS)])
+        block = AudioBlock(samples, 12_000, START_NS, after_gap=True)
+        chunker = Chunker(path.stem, "s")
+        chunks[path.stem], said[path.stem] = (*chunker.take(block), *chunker.finish()), Hearing(path.stem).hear(block)
+    nodes = {name: Node(name, mine) for name, mine in chunks.items()}
+    heard = {name: [] for name in nodes}
+    generator, kills = np.random.default_rng(11), 40
+
+    def kill(_node):
+        nonlocal kills
+        if kills and generator.random() < 0.005:
+            kills -= 1
+            os.kill(pool.process_ids[kills % 2], signal.SIGKILL)
+
+    with HearingPool({name: Setup(name) for name in nodes}, 2) as pool:
+        drive(pool, nodes, heard, kill)
+        assert pool.counts["died"] >= 10
+    for name in nodes:
+        assert not words_differ(heard[name], said[name]), name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import textwrap
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,6 +16,7 @@ from sensors.spool import Spool
 from sensors.transport import TransportError
 from sensors.wire import Batch, Envelope, encode_batch
 from shotfix.nats_stream import StreamSettings
+from tests.shotfix.certificates import certificate
 from tests.shotfix.fake_centre import FakeCentre
 from tests.shotfix.nats_server import NatsServer, nats_server, need_nats_server  # noqa: F401
 from tests.shotfix.stations import (
@@ -191,16 +194,14 @@ def test_no_node_has_the_centre_speak_to_another(nats_server):  # noqa: F811
 # Who may enter
 
 
-PERMITTED = """
-authorization {{
-  users = [
-    {{ nkey: "{centre}", permissions: {{
-        publish: ["$JS.API.>", "$JS.ACK.>", "shotfix-answer.{city}.>"], subscribe: ["_INBOX.w1.>"] }} }}
-    {{ nkey: "{node}", permissions: {{
-        publish: ["shotfix.{city}.{cell}.node-1"], subscribe: ["shotfix-answer.{city}.node-1.*", "_INBOX.node-1.>"] }} }}
-  ]
-}}
-"""
+def permitted(root, centre, node):
+    """The permissions that docs/transports.md prescribes, for these users."""
+    text = (root / "docs" / "transports.md").read_text(encoding="utf-8")
+    block = textwrap.dedent(text[text.index("    authorization {") : text.index("This matters:")])
+    for shown, ours in {"UC...": centre, "UA...": node, "roof-7": "node-1", "w2000_7321_4456": CELL}.items():
+        assert shown in block
+        block = block.replace(shown, ours)
+    return block
 
 
 def nkey_file(path):
@@ -209,26 +210,25 @@ def nkey_file(path):
     return public_nkey(seed)
 
 
-def test_each_user_needs_only_its_own_subjects_and_nobody_else_gets_in(tmp_path, spool):
-    """The permissions that docs/transports.md prescribes, on a real server with nkeys."""
+def test_each_user_needs_only_its_own_subjects_and_nobody_else_gets_in(tmp_path, root):
     need_nats_server()
     public = {name: nkey_file(tmp_path / name) for name in ("centre", "node", "stranger")}
-    server = NatsServer(tmp_path, PERMITTED.format(centre=public["centre"], node=public["node"], city=CITY, cell=CELL))
+    server = NatsServer(tmp_path, permitted(root, public["centre"], public["node"]))
     server.start()
     centre = FakeCentre(KEYS)
 
     async def play():
-        async with NatsStation(centre.take, server.port, seed_file=tmp_path / "centre") as station:
+        async with NatsStation(centre.take, server.port, credentials_file=tmp_path / "centre") as station:
             await station.connected()
-            mine = by_nats(server, seed_file=tmp_path / "node")
+            mine = by_nats(server, credentials_file=tmp_path / "node")
             assert await mine.exchange(sealed_batch(0))
             await mine.close()
-            elsewhere = by_nats(server, 1.0, NEXT_CELL, seed_file=tmp_path / "node")
+            elsewhere = by_nats(server, 1.0, NEXT_CELL, credentials_file=tmp_path / "node")
             with pytest.raises(TransportError, match="ermissions"):
                 await elsewhere.exchange(sealed_batch(1))
             await elsewhere.close()
             for seed in (tmp_path / "stranger", None):
-                stranger = by_nats(server, seed_file=seed)
+                stranger = by_nats(server, credentials_file=seed)
                 with pytest.raises(TransportError, match="lets us in"):
                     await stranger.exchange(sealed_batch(2))
 
@@ -237,3 +237,52 @@ def test_each_user_needs_only_its_own_subjects_and_nobody_else_gets_in(tmp_path,
     finally:
         server.kill()
     assert centre.taken == keys_of([0])
+
+
+def test_by_tls_only_the_pinned_certificate_is_believed(tmp_path):
+    need_nats_server()
+    ours, theirs = certificate(tmp_path, "ours"), certificate(tmp_path, "theirs")
+    server = NatsServer(tmp_path / "nats", f'tls {{ cert_file: "{ours.certificate}", key_file: "{ours.key}" }}\n')
+    server.start()
+
+    async def tried(**login):
+        transport = by_nats(server, 3.0, **login)
+        try:
+            with pytest.raises(TransportError) as caught:
+                await transport.exchange(sealed_batch(0))
+            return str(caught.value)
+        finally:
+            await transport.close()
+
+    try:
+        assert "no stream takes" in asyncio.run(tried(scheme="tls", ca_file=ours.certificate))
+        assert "CERTIFICATE_VERIFY_FAILED" in asyncio.run(tried(scheme="tls", ca_file=theirs.certificate))
+        assert "lets us in" in asyncio.run(tried())
+    finally:
+        server.kill()
+
+
+def test_a_line_from_which_tls_was_taken_out_is_told_nothing(tmp_path):
+    """Somebody in between who offers no TLS would get the password, and could answer in the centre's place."""
+    (tmp_path / "password").write_text("hunter2")
+    heard = bytearray()
+
+    async def between(reader, writer):
+        writer.write(b'INFO {"server_id":"x","version":"2.9.10","max_payload":1048576,"tls_required":false}\r\n')
+        while piece := await reader.read(1_000):
+            heard.extend(piece)
+        writer.close()
+
+    async def play():
+        server = await asyncio.start_server(between, "127.0.0.1", 0)
+        where = SimpleNamespace(address=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transport = by_nats(where, 5.0, scheme="tls", user="me", password_file=tmp_path / "password")
+        with pytest.raises(TransportError, match="the server offers no TLS"):
+            await transport.exchange(sealed_batch(0))
+        await transport.close()
+        await asyncio.sleep(0.1)
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(play())
+    assert heard == b""

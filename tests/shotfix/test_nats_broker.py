@@ -10,12 +10,15 @@ from pathlib import Path
 import nats.js.api
 import pytest
 
+from sensors.nats_link import NatsLink
+from sensors.nats_transport import NatsTransport
 from sensors.spool import Spool
 from shotfix.nats_stream import StreamError, StreamSettings, durable_name, stream_name
 from tests.shotfix.fake_centre import FakeCentre
-from tests.shotfix.nats_server import nats_server  # noqa: F401
+from tests.shotfix.nats_server import NatsServer, free_port, nats_server, need_nats_server  # noqa: F401
 from tests.shotfix.stations import (
     BOOT,
+    CELL,
     CITY,
     KEYS,
     SMALL,
@@ -203,3 +206,59 @@ def test_no_descriptor_is_left_behind(nats_server, spool):  # noqa: F811
 
     before, after = asyncio.run(play())
     assert after <= before + 2
+
+
+CLUSTER = """
+server_name: "n{number}"
+cluster {{ name: "harbour", listen: "127.0.0.1:{route}", routes: [{others}] }}
+"""
+
+
+def cluster(folder):
+    need_nats_server()
+    routes = [free_port() for _ in range(3)]
+    others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+    servers = [
+        NatsServer(folder / f"n{number}", CLUSTER.format(number=number, route=routes[number], others=others))
+        for number in range(3)
+    ]
+    for server in servers:
+        server.start()
+    return servers
+
+
+@pytest.mark.endurance
+def test_a_cluster_of_three_goes_on_when_one_is_killed_and_when_it_comes_back(tmp_path, spool):
+    servers = cluster(tmp_path)
+    addresses = tuple(f"nats://{server.address}" for server in servers)
+    settings = StreamSettings(max_age_s=600.0, max_bytes=100_000_000, replicas=3)
+    centre = FakeCentre(KEYS)
+
+    async def play():
+        station = NatsStation(centre.take, servers[0].port, settings=settings, pull_s=0.5)
+        station.door._link = NatsLink(addresses)
+        transport = NatsTransport(NatsLink(addresses), CITY, CELL, "node-1", timeout_s=2.0)
+        async with station, sending(spool, transport) as uplink:
+            number = 0
+            for server in servers:
+                taken = len(centre.taken)
+                while len(centre.taken) < taken + 10:
+                    uplink.put(bang(number))
+                    number += 1
+                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(server.kill)
+                uplink.put(bang(number))
+                number += 1
+                await until(lambda: empty(spool))
+                await asyncio.to_thread(server.start)
+            async with raw_client(servers[0]) as client:
+                info = await client.jetstream().stream_info(stream_name(CITY))
+            return number, info.config.num_replicas
+
+    try:
+        number, replicas = asyncio.run(play())
+    finally:
+        for server in servers:
+            server.kill()
+    assert centre.taken == keys_of(range(number))
+    assert replicas == 3
