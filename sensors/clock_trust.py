@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Final
 from acoustic.block import LARGEST_SIGMA_S
 
 if TYPE_CHECKING:
-    from sensors.time_source import Reading
+    from sensors.clock_reading import Reading
 
 FREE_SIGMA_S: Final = 1.0  # of a clock that nobody disciplines
 STALE_S: Final = 30.0  # a time source that said nothing for so long is lost
 NOTICED_S: Final = 10.0  # how long a clock may have run away before it is caught
 PROOF_S: Final = 15.0  # after a jump; chronyd's word may be as old as its last update, and it asks every 16 s at first
-DRIFT_PROOF_S: Final = 600.0  # after a drift: a source that says it is locked and lets its clock run away knows nothing
+LONG_PROOF_S: Final = (
+    600.0  # where the source did not notice at all: one that says it is locked all along knows nothing
+)
+NOTICED: Final = 0.5  # of a jump, when the source announces as much
 ANNOUNCED_S: Final = 30.0  # for how long an announced correction explains what the clock does
 
 
@@ -24,9 +27,9 @@ class Trust:
 
     A word is believed until the next one, and grows less sure by the drift it states. When the source is lost, or says
     that it has lost its own, the clock coasts: `holdover`. When the clock was caught jumping, its word is as wrong as
-    the jump was large, until a source that disciplines it has had `PROOF_S` to notice, and says that it is locked. Of
-    a clock that runs away beside the samples, or whose samples do, nobody knows which it is: the doubt grows for
-    `DRIFT_PROOF_S`.
+    the jump was large, until the source has noticed and says again that it is locked, after `PROOF_S`. A source that
+    was locked all along has noticed nothing; and of a clock that runs away beside the samples nobody knows whether it
+    is the samples that do: then the doubt lasts for `LONG_PROOF_S`.
     """
 
     def __init__(self, free_sigma_s: float = FREE_SIGMA_S) -> None:
@@ -37,7 +40,8 @@ class Trust:
         self._silence_s = 0.0  # since any word
         self._jumped_s = 0.0
         self._runaway = 0.0  # s/s
-        self._unproven_until_s = 0.0
+        self._caught_s = 0.0
+        self._noticed = True
         self._frozen = False
         self._announced: deque[tuple[float, float]] = deque(maxlen=64)  # when, what
         self._now_s = 0.0
@@ -48,10 +52,12 @@ class Trust:
             return
         self._newest, self._silence_s = reading, 0.0
         self._announced.append((self._now_s, abs(reading.offset_s)))
+        self._noticed |= reading.state != "locked" or abs(reading.offset_s) >= NOTICED * self._jumped_s
         if reading.state == "free" or self._frozen:
             return
         self._believed, self._age_s = reading, 0.0
-        if reading.state == "locked" and self._now_s >= self._unproven_until_s:
+        proof_s = PROOF_S if self._noticed else LONG_PROOF_S
+        if reading.state == "locked" and self._now_s >= self._caught_s + proof_s:
             self._jumped_s = self._runaway = 0.0
 
     def pass_time(self, seconds: float = 1.0) -> None:
@@ -65,14 +71,17 @@ class Trust:
 
     def jumped(self, seconds: float) -> None:
         """The clock was caught jumping by so much."""
-        self._jumped_s += abs(seconds)
-        self._unproven_until_s = max(self._unproven_until_s, self._now_s + PROOF_S)
+        self._caught(abs(seconds))
 
     def runs_away(self, rate: float) -> None:
         """It was caught running away, s/s: for some seconds before, too."""
-        self._jumped_s += abs(rate) * NOTICED_S
+        self._caught(abs(rate) * NOTICED_S)
         self._runaway = abs(rate)
-        self._unproven_until_s = self._now_s + DRIFT_PROOF_S
+
+    def _caught(self, seconds: float) -> None:
+        self._noticed = self._newest is None or self._newest.state != "locked" or self.announced_s >= NOTICED * seconds
+        self._jumped_s += seconds
+        self._caught_s = self._now_s
 
     def freeze(self, frozen: bool) -> None:
         """It stands still, or runs again: meanwhile nobody's word on it is believed."""

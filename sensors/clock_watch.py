@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from acoustic.instant import instant_text, seconds_between
-from sensors.time_source import implausible
+from sensors.clock_reading import implausible
 
 FROZEN: Final = "frozen"
 BACKWARD: Final = "backward"

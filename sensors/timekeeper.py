@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.block import LARGEST_SIGMA_S, AudioBlock
 from acoustic.instant import after, seconds_between
+from sensors.clock_reading import implausible
 from sensors.clock_trust import FREE_SIGMA_S, Trust
 from sensors.epoch import BACKWARD, DRIFT, FROZEN, IMPLAUSIBLE, ClockFault, Epoch
-from sensors.time_source import implausible
 
 if TYPE_CHECKING:
     from acoustic.block import Timing
+    from sensors.clock_reading import Reading
     from sensors.source import Raw
-    from sensors.time_source import Reading
 
 SETTLE_S: Final = 0.5  # sound that is held back until its least late stamp is known
 REMEMBERED: Final = 16

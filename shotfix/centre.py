@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shotfix.config import CourierConfig, SiteConfig
+    from shotfix.ingest_nats import NatsDoor
     from shotfix.registry import Registry
 
 BOOT_BYTES: Final = 8
@@ -128,6 +129,8 @@ class Centre:
             await server.start()
             async with asyncio.TaskGroup() as tasks:
                 kept_up = [tasks.create_task(self._keep_watch()), tasks.create_task(self._tidy())]
+                if (door := _nats_door(self.config, self.ingest)) is not None:
+                    tasks.create_task(door.run(self._stopping))
                 self._say_ready(server.port)
                 await self._stopping.wait()
                 notify("STOPPING=1")
@@ -244,6 +247,22 @@ def _tls(config: SiteConfig) -> Tls | None:
     if listen.tls_cert_file is None or listen.tls_key_file is None:
         return None
     return Tls(listen.tls_cert_file, listen.tls_key_file)
+
+
+def _nats_door(config: SiteConfig, ingest: Ingest) -> NatsDoor | None:
+    """The door for nodes that come through a broker, where there is one."""
+    nats = config.nats
+    if nats is None:
+        return None
+    from sensors.cell import Territory  # noqa: PLC0415  (few centres have a broker)
+    from sensors.nats_link import NatsLink  # noqa: PLC0415
+    from shotfix.ingest_nats import NatsDoor  # noqa: PLC0415
+
+    link = NatsLink(
+        (nats.url,), ca_file=nats.ca_file, credentials_file=nats.credentials_file, allow_plain=nats.allow_plain
+    )
+    territory = Territory(frozenset(nats.cells), nats.margin_m) if nats.cells else None
+    return NatsDoor(ingest.take, link, nats.city, nats.worker, territory)
 
 
 def _webhook(courier: CourierConfig) -> Webhook:

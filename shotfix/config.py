@@ -222,6 +222,7 @@ class NatsConfig:
 
     url: str = url("The broker.", "nats", "tls")
     city: str = name("First part of the subjects.", default="city")
+    worker: str = name("This worker's lasting name; no two of a city have the same.", default="centre")
     cells: tuple[str, ...] = plain("The area cells this worker owns; none: all of them.", default=(), longest=10_000)
     cell_m: int = number("Side of a cell.", 100, 100_000, default=2000)
     margin_m: float = number("How far beyond its cells a worker hears too.", 0, 50_000, default=2500.0)

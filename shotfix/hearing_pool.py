@@ -71,7 +71,8 @@ class HearingPool:
         if workers < 1:
             raise ValueError(f"{workers} workers: expected 1 or more")
         self.counts: Counter[str] = Counter()
-        """Chunks by what became of them, ``faults``, and workers that ``died``."""
+        """Chunks by what became of them, ``faults``, workers that ``died``, and streams that went on ``out_of_step``, with
+        another chunk than the right one, since that did not come."""
         self._setups = dict(setups)
         self._limits = limits or Limits()
         self._most_unanswered = most_unanswered or max(MOST_UNANSWERED, 2 * len(setups) // workers)
@@ -208,7 +209,10 @@ class HearingPool:
             return True
         now_s = time.monotonic()
         hold.since_s = now_s if hold.since_s is None else hold.since_s
-        return now_s - hold.since_s >= PATIENCE_S
+        if now_s - hold.since_s < PATIENCE_S:
+            return False
+        self.counts["out_of_step"] += 1
+        return True
 
     def _end(self, order: EndStream) -> None:
         """End a stream behind all that its node owes."""
@@ -234,13 +238,16 @@ class HearingPool:
     def _collect(self, place: int, worker: Worker) -> None:
         try:
             while worker.connection.poll():
-                order, answers = worker.answer()
+                answered = worker.answer()
                 self._busy_since_s[place] = time.monotonic()
-                self._tell(order, answers)
+                if answered is not None:
+                    self._tell(*answered)
         except (OSError, WireError):
             self._replace(place)
 
     def _tell(self, order: Order, answers: tuple[Answer, ...]) -> None:
+        if isinstance(order, HearChunk):
+            self._deaths.pop(order.key, None)
         for answer in answers:
             self.counts["faults"] += len(answer.faults)
             if isinstance(order, CheckSnippet):
@@ -296,7 +303,7 @@ class HearingPool:
 
     def _blame(self, worker: Worker) -> None:
         """The order that a worker died over is the first without an answer; nobody dies of one thing for ever."""
-        if not worker.unanswered:
+        if not worker.ready or not worker.unanswered:
             return
         order = worker.unanswered[0]
         if isinstance(order, CheckSnippet):

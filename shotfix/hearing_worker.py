@@ -84,6 +84,8 @@ class Worker:
         self.process = context.Process(target=work, args=(theirs, setups, limits), daemon=True)
         self.process.start()
         theirs.close()
+        self.ready = False
+        """Whether the process has begun to work; before that, whatever ends it is not what it was told."""
         self.unanswered: deque[Order] = deque()
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._hand_over, daemon=True)
@@ -94,8 +96,8 @@ class Worker:
         self.unanswered.append(order)
         self._orders.put(order)
 
-    def answer(self) -> tuple[Order, tuple[Answer, ...]]:
-        """The next order that was answered, and the answers; wait for it.
+    def answer(self) -> tuple[Order, tuple[Answer, ...]] | None:
+        """The next order that was answered, and the answers; None, once, for the word that it is ready. Waits for it.
 
         Raises
         ------
@@ -103,6 +105,10 @@ class Worker:
             When the process is gone, or says what no worker says.
         """
         try:
+            if not self.ready:
+                self.connection.recv_bytes(1)
+                self.ready = True
+                return None
             count = int.from_bytes(self.connection.recv_bytes(4), "big")
             answers = tuple(decode_answer(self.connection.recv_bytes(LARGEST_ANSWER_BYTES)) for _ in range(count))
         except EOFError as error:
@@ -131,6 +137,7 @@ def work(connection: Connection, setups: tuple[Setup, ...], limits: Limits) -> N
     _limit(limits)
     bench = Bench(setups)
     with contextlib.suppress(EOFError, OSError):
+        connection.send_bytes(b".")
         while True:
             answers = _answers(bench, connection.recv())
             connection.send_bytes(len(answers).to_bytes(4, "big"))

@@ -16,7 +16,14 @@ from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, check_city, token_of
 from sensors.transport import LARGEST_SEALED_BYTES, TOO_LARGE, UNAVAILABLE
 from shotfix.ingest import Answer
 from shotfix.nats_pull import Pull, StalledError
-from shotfix.nats_stream import StreamError, StreamSettings, ensure_consumer, ensure_stream, stream_name
+from shotfix.nats_stream import (
+    StreamError,
+    StreamSettings,
+    drop_other_consumers,
+    ensure_consumer,
+    ensure_stream,
+    stream_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,6 +144,7 @@ class NatsDoor:
         try:
             stream = client.jetstream()
             await ensure_stream(stream, self._city, self._settings)
+            await drop_other_consumers(stream, self._city, self._worker, self._cells)
             wait_s = self._settings.ack_wait_s
             name = stream_name(self._city)
             pulls = []

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sensors.nats_link import check_city, token_of
 from sensors.transport import LARGEST_SEALED_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nats.js import JetStreamContext
     from nats.js.api import StreamConfig
 
 EVERYWHERE: Final = "everywhere"
 """The name, in a consumer's, of a worker's territory that has no bounds."""
+_BETWEEN: Final = "~"  # in no token: worker w1 must not be taken for the beginning of worker w1-a
+_PAGE: Final = 256  # consumers that a server lists at a time
 _NO_ROOM: Final = 10047  # JetStream's error code: insufficient storage resources available
 
 _log = logging.getLogger(__name__)
@@ -45,6 +50,9 @@ class StreamSettings:
         A worker that says nothing for this long about a message gets it again.
     max_ack_pending : int
         So many messages at most are with a worker at one moment, for each cell.
+    look_back_s : float
+        A worker that is new to a cell hears what was said there so long before: enough for a shot that is under way,
+        not so much that it tells old shots again, which the cell's owner before it has told.
 
     Raises
     ------
@@ -58,6 +66,7 @@ class StreamSettings:
     duplicate_window_s: float = 120.0
     ack_wait_s: float = 30.0
     max_ack_pending: int = 256
+    look_back_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not 60.0 <= self.max_age_s <= 30 * 86_400.0:
@@ -70,6 +79,8 @@ class StreamSettings:
             raise ValueError(f"duplicate_window_s is {self.duplicate_window_s}: expected 1 s to max_age_s")
         if not 1.0 <= self.ack_wait_s <= 600.0 or not 1 <= self.max_ack_pending <= 10_000:
             raise ValueError("ack_wait_s is 1 to 600 s, max_ack_pending 1 to 10,000")
+        if not 0.0 <= self.look_back_s <= self.max_age_s:
+            raise ValueError(f"look_back_s is {self.look_back_s}: expected 0 to max_age_s")
 
 
 def stream_name(city: str) -> str:
@@ -79,7 +90,7 @@ def stream_name(city: str) -> str:
 
 def durable_name(worker: str, cell: str | None) -> str:
     """What a worker's consumer of one cell is called; of all cells where it is None."""
-    return f"{token_of(worker)}-{token_of(cell or EVERYWHERE)}"
+    return f"{token_of(worker)}{_BETWEEN}{token_of(cell or EVERYWHERE)}"
 
 
 async def ensure_stream(stream: JetStreamContext, city: str, settings: StreamSettings) -> None:
@@ -156,7 +167,8 @@ async def ensure_consumer(
     name, durable = stream_name(city), durable_name(worker, cell)
     wanted = ConsumerConfig(
         durable_name=durable,
-        deliver_policy=DeliverPolicy.ALL,
+        deliver_policy=DeliverPolicy.BY_START_TIME,
+        opt_start_time=datetime.now(UTC) - timedelta(seconds=settings.look_back_s),
         ack_policy=AckPolicy.EXPLICIT,
         ack_wait=settings.ack_wait_s,
         max_ack_pending=settings.max_ack_pending,
@@ -169,10 +181,34 @@ async def ensure_consumer(
         found = None
     if found is not None and found.num_ack_pending and found.ack_floor is not None:
         wanted = wanted.evolve(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=found.ack_floor.stream_seq + 1
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=found.ack_floor.stream_seq + 1,
+            opt_start_time=None,
         )
         await stream.delete_consumer(name, durable)
         found = None
     if found is None:
         await stream.add_consumer(name, wanted)
     return durable
+
+
+async def drop_other_consumers(stream: JetStreamContext, city: str, worker: str, cells: Iterable[str | None]) -> int:
+    """Remove a worker's consumers of cells that it no longer listens to; how many.
+
+    Raises
+    ------
+    nats.errors.Error
+        When the server does not do it.
+    """
+    name, kept = stream_name(city), {durable_name(worker, cell) for cell in cells}
+    mine, offset = f"{token_of(worker)}{_BETWEEN}", 0
+    found: list[str] = []
+    while page := await stream.consumers_info(name, offset):
+        found += [info.name for info in page]
+        offset += _PAGE
+        if len(page) < _PAGE:
+            break
+    gone = [durable for durable in found if durable.startswith(mine) and durable not in kept]
+    for durable in gone:
+        await stream.delete_consumer(name, durable)
+    return len(gone)

@@ -48,8 +48,11 @@ BEHIND_NS: Final = 2 * SECOND
 """What it then vouches for: samples stamped since a device came back are never older."""
 GATHER_S: Final = 0.1
 STUCK_S: Final = 20.0
+LOOK_S: Final = 0.2
 DRAIN_S: Final = 10.0
-"""At a stop: how long the last words may take to reach the centre; what does not stays in the spool."""
+"""At a signal: how long the last words may take to reach the centre; what does not stays in the spool."""
+ENDED_DRAIN_S: Final = 3600.0
+"""Where the source has come to its end by itself, there is time."""
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +121,7 @@ class Node:
         self._live = False
         self._told: tuple[bool, bool, str] | None = None
         self._stop = threading.Event()
+        self._told_to_stop_s: float | None = None
         self._moved_s = time.monotonic()
 
     def run(self) -> None:
@@ -143,6 +147,8 @@ class Node:
 
     def stop(self) -> None:
         """End soon; from any thread, or a signal."""
+        if self._told_to_stop_s is None:
+            self._told_to_stop_s = time.monotonic()
         self._stop.set()
         self._source.stop()
 
@@ -259,17 +265,20 @@ class Node:
 
     async def _carry(self, gone: threading.Event) -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def wait() -> None:
-            gone.wait()
-            loop.call_soon_threadsafe(stop.set)
-
-        threading.Thread(target=wait, daemon=True).start()
+        sending = asyncio.create_task(self.uplink.run(stop, drain_s=ENDED_DRAIN_S))
         try:
-            await self.uplink.run(stop, drain_s=DRAIN_S)
+            while not sending.done():
+                await asyncio.wait({sending}, timeout=LOOK_S)
+                if gone.is_set():
+                    stop.set()
+                told_s = self._told_to_stop_s
+                if gone.is_set() and told_s is not None and time.monotonic() - told_s > DRAIN_S:
+                    sending.cancel()
         finally:
-            await self._transport.close()
+            (ended,) = await asyncio.gather(sending, return_exceptions=True)
+            if isinstance(ended, Exception):
+                _log.error("the uplink failed, the node ends; what is in the spool stays there: %r", ended)
+                self.stop()
 
 
 def listen(config: NodeConfig) -> None:

@@ -74,6 +74,7 @@ class Streams:
         self._sequence = 0
         self._nodes: dict[str, _Held] = {}
         self._streaming: set[str] = set()
+        self._behind: set[str] = set()  # sensors whose sound is to come again
         self._lock = threading.Lock()
 
     # the ingest's thread
@@ -86,6 +87,7 @@ class Streams:
         """Whether a message goes through the workers: sound, and the farewell behind it."""
         content = envelope.content
         if isinstance(content, AudioChunk):
+            self._streaming.add(content.sensor_id)
             return True
         return isinstance(content, Farewell) and content.sensor_id in self._streaming
 
@@ -93,16 +95,20 @@ class Streams:
         """Take a message of ours; whether its node must keep it."""
         content = envelope.content
         if isinstance(content, Farewell):
+            if content.sensor_id in self._behind:  # it must not overtake the sound before it: it comes again
+                return True
             self._pool.finish(node_id, content)
             return False
         if not isinstance(content, AudioChunk) or not self._engine.core.registry.may_speak(node_id, content.sensor_id):
             self.counts["not-its-sensor"] += 1
             return False
-        self._streaming.add(content.sensor_id)
         became = self._pool.submit(node_id, envelope.boot_id, envelope.sequence, content)
         self.counts[became] += 1
         if became in {Submitted.FULL, Submitted.RESUME}:
             self._of(node_id).resume = True
+            self._behind.add(content.sensor_id)
+        else:
+            self._behind.discard(content.sensor_id)
         return became is not Submitted.UNKNOWN
 
     def told(self, node_id: str) -> tuple[dict[str, int], bool]:

@@ -20,8 +20,11 @@ from localization.study.scene_reading import read_scene
 from shotfix import playback
 from shotfix.city import CityPlan, build_city
 from shotfix.journal_replay import replay_journal
+from tests.shotfix.nats_server import nats_server
 
-PATIENCE_S = 120.0
+__all__ = ["nats_server"]  # a fixture
+
+PATIENCE_S = 240.0
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 
 
@@ -136,7 +139,7 @@ def without_handling(alert: dict) -> dict:
 @pytest.mark.parametrize("placement", ["edge", "centre"])
 @pytest.mark.parametrize("by", ["http", "nats"])
 def test_twelve_nodes_say_what_a_replay_says(by, placement, tmp_path, night, replayed, request):
-    nats = request.getfixturevalue("nats_url") if by == "nats" else None
+    nats = f"nats://{request.getfixturevalue('nats_server').address}" if by == "nats" else None
     city = City(
         tmp_path / "city", CityPlan(scene=night, port=free_port(), nats=nats, placement=placement, pace=20.0)
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acoustic.instant import MILLISECOND, SECOND, parse_instant
 from sensors.clock_fit import ClockFit
-from sensors.clock_trust import PROOF_S, STALE_S, Trust
+from sensors.clock_trust import LONG_PROOF_S, PROOF_S, STALE_S, Trust
 from sensors.epoch import BACKWARD, DRIFT, FROZEN, IMPLAUSIBLE, STEP, ClockFault
 from sensors.source import Raw
 from sensors.time_source import ERA_NS, Reading
@@ -337,6 +337,37 @@ def test_trust_coasts_grows_unsure_and_recovers():
     assert (trust.state, trust.doubt) == ("locked", "")
     trust.take(Reading("chrony", "free", 0.0, doubt="chronyd has selected no source"))
     assert (trust.state, trust.doubt) == ("holdover", "chronyd has selected no source")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "believed_after_s"),
+    [
+        (Reading("chrony", "free", 0.0, doubt="not synchronised"), PROOF_S),
+        (replace(GOOD, offset_s=-0.9, bound_s=0.9), PROOF_S),
+        (GOOD, LONG_PROOF_S),
+    ],
+    ids=["it lost its source", "it announced a correction", "it noticed nothing"],
+)
+def test_a_jump_is_forgiven_when_the_source_has_noticed_it(meanwhile, believed_after_s):
+    trust = Trust()
+    trust.take(GOOD)
+    trust.jumped(1.0)
+    trust.take(meanwhile)
+    for second in range(1, 700):
+        trust.pass_time()
+        trust.take(GOOD)
+        forgiven = second >= believed_after_s
+        assert (trust.state, trust.sigma_s < 0.001) == ("locked" if forgiven else "holdover", forgiven)
+
+
+def test_an_instant_sigma_grows_with_a_clock_that_runs_away():
+    trust = Trust()
+    trust.take(GOOD)
+    trust.runs_away(100e-6)
+    for _ in range(60):
+        trust.pass_time()
+        trust.take(GOOD)
+    assert trust.sigma_s == pytest.approx(100e-6 * 70.0, rel=0.1)
 
 
 def test_a_stated_word_does_not_age():

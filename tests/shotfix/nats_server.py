@@ -33,7 +33,7 @@ class NatsServer:
     def start(self) -> None:
         config = self.folder / "nats.conf"
         config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.store}", max_file: 512MB, max_mem: 16MB }}\n'
+            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.store}", max_file: 4GB, max_mem: 16MB }}\n'
             + self._extra
         )
         with (self.folder / "nats.log").open("ab") as log:

@@ -14,6 +14,7 @@ class RoughNetwork:
         self.target = target
         self.cut = cut
         self.down = False
+        self.silent = False  # what is sent lies somewhere, and comes when nobody waits for it any more
         self.cuts = 0
         self.port = 0
         self._dice = random.Random(seed)  # noqa: S311  (dice, no secrets)
@@ -80,6 +81,8 @@ class RoughNetwork:
             if self._dice.random() < self.cut:
                 self.cuts += 1
                 raise ConnectionResetError
+            while self.silent:  # noqa: ASYNC110  (a network sets no events)
+                await asyncio.sleep(0.01)
             writer.write(piece)
             await writer.drain()
         raise ConnectionResetError

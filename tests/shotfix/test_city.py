@@ -213,11 +213,13 @@ class Processes:
         return ended[::-1]
 
 
-def until(there, seconds=180.0):
+def until(what, there, logs, seconds=180.0):
     """Wait for something, generously: it is a question of whether, not of when."""
     end = time.monotonic() + seconds
     while not there():
-        assert time.monotonic() < end, "waited in vain"
+        if time.monotonic() > end:
+            said = "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(logs.glob("*.log")))
+            pytest.fail(f"waited in vain until {what}\n{said}")
         time.sleep(0.1)
 
 
@@ -238,19 +240,19 @@ def test_the_city_lives(tmp_path):
     """What is written is started as it says, with nothing added; and the control room hears of the shot."""
     port = free_ports()
     city = tmp_path / "city"
-    assert run("init", city, "--nodes", 5, "--port", port, "--pace", 10)[0] == 0
+    assert run("init", city, "--nodes", 5, "--port", port, "--pace", 2)[0] == 0
     received = city / "received.jsonl"
     processes = Processes(tmp_path)
     try:
         room = ("--port", port + 1, "--secret-file", city / "secrets" / "control-room", "--log", received)
         processes.start("alerts.couriers.loopback", *room)
         processes.start("shotfix.commands", "serve", "--config", city / "site.toml")
-        until(lambda: reached(port))
+        until("the centre listens", lambda: reached(port), tmp_path)
         nodes = [
             processes.start("shotfix.commands", "listen", "--config", p) for p in sorted((city / "nodes").iterdir())
         ]
-        until(lambda: received.exists() and "alert.new" in received.read_text())
-        until(lambda: all(node.poll() is not None for node in nodes))
+        until("the control room hears of it", lambda: "alert.new" in told(received), tmp_path)
+        until("the nodes have ended", lambda: all(node.poll() is not None for node in nodes), tmp_path)
     finally:
         ended = processes.stop()
     logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
@@ -260,6 +262,10 @@ def test_the_city_lives(tmp_path):
     assert run("journal", "replay", city / "centre", "--out", tmp_path / "again")[0] == 0
     again = [json.loads(line) for line in (tmp_path / "again" / "alerts.jsonl").read_text().splitlines()]
     assert (body["data"]["alert_id"], 1) in {(alert["alert_id"], alert["revision"]) for alert in again}
+
+
+def told(path):
+    return path.read_text() if path.exists() else ""
 
 
 def reached(port):

@@ -394,7 +394,8 @@ def test_a_night_with_a_worker_killed_every_few_seconds(root):
             os.kill(pool.process_ids[kills % 2], signal.SIGKILL)
 
     with HearingPool({name: Setup(name) for name in nodes}, 2) as pool:
-        drive(pool, nodes, heard, kill)
+        assert drive(pool, nodes, heard, kill) == []
         assert pool.counts["died"] >= 10
+        assert not pool.counts["out_of_step"]
     for name in nodes:
         assert not words_differ(heard[name], said[name]), name

@@ -15,7 +15,7 @@ from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, answer_subject, batc
 from sensors.spool import Spool
 from sensors.transport import TransportError
 from sensors.wire import Batch, Envelope, encode_batch
-from shotfix.nats_stream import StreamSettings
+from shotfix.nats_stream import StreamSettings, durable_name, stream_name
 from tests.shotfix.certificates import certificate
 from tests.shotfix.fake_centre import FakeCentre
 from tests.shotfix.nats_server import NatsServer, nats_server, need_nats_server  # noqa: F401
@@ -163,6 +163,43 @@ def test_a_neighbour_that_was_away_still_hears_what_was_said(nats_server, spool)
 
     asyncio.run(play())
     assert neighbour.taken == keys_of(range(10))
+
+
+def test_a_worker_that_is_new_to_a_cell_does_not_tell_its_past_again(nats_server, spool):  # noqa: F811
+    before, after = FakeCentre(KEYS), FakeCentre(KEYS)
+    from_now_on = StreamSettings(max_age_s=600.0, max_bytes=100_000_000, look_back_s=0.0)
+
+    async def play():
+        async with sending(spool, by_nats(nats_server)) as uplink:
+            async with NatsStation(before.take, nats_server.port, "w1"):
+                uplink.put(bang(0))
+                await until(lambda: empty(spool))
+            async with NatsStation(after.take, nats_server.port, "w2", settings=from_now_on) as station:
+                await station.connected()
+                uplink.put(bang(1))
+                await until(lambda: empty(spool))
+
+    asyncio.run(play())
+    assert (before.taken, after.taken) == (keys_of([0]), keys_of([1]))
+
+
+def test_a_worker_that_gives_up_cells_leaves_no_consumer_behind(nats_server):  # noqa: F811
+    def consumers_after(worker, cells):
+        async def play():
+            territory = Territory(frozenset(cells), 0.0)
+            async with NatsStation(FakeCentre(KEYS).take, nats_server.port, worker, territory) as station:
+                await station.connected()
+            async with raw_client(nats_server) as client:
+                return {info.name for info in await client.jetstream().consumers_info(stream_name(CITY))}
+
+        return asyncio.run(play())
+
+    far, other = durable_name("w1", FAR_CELL), durable_name("w1-2", FAR_CELL)
+    assert far in consumers_after("w1", {CELL, FAR_CELL})
+    assert {far, other} <= consumers_after("w1-2", {FAR_CELL})
+    left = consumers_after("w1", {CELL})
+    assert far not in left
+    assert {other, durable_name("w1", CELL)} <= left
 
 
 def test_no_node_has_the_centre_speak_to_another(nats_server):  # noqa: F811

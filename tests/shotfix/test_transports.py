@@ -270,6 +270,26 @@ def test_a_cut_of_a_second_and_what_was_said_meanwhile(line, spool):
     assert centre.taken == keys_of(range(30))
 
 
+def test_a_network_that_holds_everything_back_and_lets_it_go_late(line, spool):
+    """No connection breaks; what was given up arrives after all, beside what was sent again."""
+    centre = FakeCentre(KEYS)
+
+    async def play():
+        async with line.open(centre.take), line.sending(spool, timeout_s=0.4) as uplink:
+            uplink.put(bang(0))
+            await until(lambda: empty(spool))
+            line.network.silent = True
+            for number in range(1, 40):
+                uplink.put(bang(number))
+                await asyncio.sleep(0.05)
+            assert uplink.state.unanswered > 1
+            line.network.silent = False
+            await until(lambda: empty(spool))
+
+    asyncio.run(play())
+    assert centre.taken == keys_of(range(40))
+
+
 def start_centre(line, port, kept):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.shotfix.fake_centre", line.kind, str(port), str(kept), KEY.public_text],

@@ -86,11 +86,7 @@ def test_a_sensor_that_is_not_trusted_holds_up_nobody_however_far_ahead_it_claim
     assert waiting.due(NOW_NS) == NOW_NS
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 40), st.booleans()), max_size=40
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40), st.integers(0, 40), st.booleans()), max_size=40))
 def test_the_watermark_never_goes_back_nor_beyond_what_somebody_trusted_has_told(words):
     waiting = begun("a", "b", "c")
     now_ns, told_ns, furthest_ns = NOW_NS, 0, 0
