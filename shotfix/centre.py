@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 import signal
@@ -23,6 +24,7 @@ from shotfix.charter import Charter
 from shotfix.clips import ClipStore, Retention
 from shotfix.engine import Engine
 from shotfix.hearing_pool import HearingPool
+from shotfix.http_guard import ServerLimits
 from shotfix.http_server import HttpServer, Tls
 from shotfix.ingest import Ingest
 from shotfix.ingest_http import Door
@@ -30,8 +32,11 @@ from shotfix.journal import Journal
 from shotfix.journal_replay import CHARTER
 from shotfix.keeping import Keeping
 from shotfix.metrics import Metrics
+from shotfix.nats_stream import StreamError
+from shotfix.open_files import allow_open_files
 from shotfix.outbox_pump import Pump
 from shotfix.registry import read_registry, write_history
+from shotfix.results import UnavailableError
 from shotfix.service import notify, watchdog_s
 from shotfix.streams import Streams, setups_of
 from shotfix.vital_signs import VitalSigns
@@ -77,6 +82,7 @@ class Centre:
         self._open = contextlib.ExitStack()
         registry = self._registry = read_registry(config.network_file)
         self._charter = Charter.of(config)
+        allow_open_files(ServerLimits().connections)
         (data / CHARTER).write_bytes(self._charter.encode())
         self._journal = self._open.enter_context(Journal(data / "journal"))
         self._store = self._open.enter_context(Store(config.record_file))
@@ -101,7 +107,11 @@ class Centre:
             [r.courier for r in routes],
             time.time_ns,
         )
-        self._stop = threading.Event()
+        self._stop, self._engine_stop = threading.Event(), threading.Event()
+        self._engine_thread: threading.Thread | None = None
+        self._server: HttpServer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failure: str | None = None
         self._stopping = asyncio.Event()
         self._threads: list[threading.Thread] = []
 
@@ -117,28 +127,35 @@ class Centre:
         return self._open.enter_context(pool)
 
     async def run(self) -> None:
-        """Serve until a signal says to stop; then end in order: the door, the engine, the couriers."""
-        loop = asyncio.get_running_loop()
+        """Serve until a signal says to stop; then end in order: the doors, the engine, the couriers.
+
+        Raises
+        ------
+        OSError
+            When nobody can listen at the address.
+        UnavailableError
+            When the broker's stream loses messages, or the engine failed.
+        """
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+            self._loop.add_signal_handler(number, self._stopping.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         listen = self.config.listen
-        server = HttpServer(self._application(), listen.host, listen.port, _tls(self.config))
-        self._begin()
-        try:
-            await server.start()
-            async with asyncio.TaskGroup() as tasks:
-                kept_up = [tasks.create_task(self._keep_watch()), tasks.create_task(self._tidy())]
-                if (door := _nats_door(self.config, self.ingest)) is not None:
-                    tasks.create_task(door.run(self._stopping))
-                self._say_ready(server.port)
-                await self._stopping.wait()
-                notify("STOPPING=1")
-                for task in kept_up:
-                    task.cancel()
-        finally:
-            await server.stop()
-            await asyncio.to_thread(self._end)
+        async with contextlib.AsyncExitStack() as open_doors:
+            open_doors.push_async_callback(asyncio.to_thread, self._end)
+            self._server = HttpServer(self._application(), listen.host, listen.port, _tls(self.config))
+            open_doors.push_async_callback(self._server.stop)
+            self._begin()
+            await self._server.start()
+            self._say_ready(self._server.port)
+            beside = [asyncio.create_task(work) for work in (self._keep_watch(), self._tidy(), self._serve_broker())]
+            await self._stopping.wait()
+            notify("STOPPING=1")
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        if self._failure is not None:
+            raise UnavailableError(self._failure)
 
     def stop(self) -> None:
         """Stop in order, as at a signal."""
@@ -147,9 +164,7 @@ class Centre:
     # the start and the end
 
     def _begin(self) -> None:
-        engine_stop = threading.Event()
-        self._engine_stop = engine_stop
-        self._engine_thread = threading.Thread(target=self.engine.run, args=(engine_stop,), name="engine")
+        self._engine_thread = threading.Thread(target=self._run_engine, name="engine")
         self._engine_thread.start()
         beside = {"sound": self._keeping.run} | ({"streams": self._streams.run} if self._streams is not None else {})
         for name, work in beside.items():
@@ -162,11 +177,29 @@ class Centre:
             thread.start()
             self._threads.append(thread)
 
+    def _run_engine(self) -> None:
+        try:
+            self.engine.run(self._engine_stop)
+        except Exception as error:  # noqa: BLE001  (without its engine a centre must not seem to be one)
+            _log.critical("the engine failed, the centre ends; what was acknowledged is in the journal", exc_info=True)
+            self._fail(f"the engine failed ({type(error).__name__}: {error}); its log says where")
+
+    def _fail(self, words: str) -> None:
+        self._failure = words
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _serve_broker(self) -> None:
+        door = _nats_door(self.config, self.ingest)
+        if door is None:
+            return
+        try:
+            await door.run(self._stopping)
+        except StreamError as error:
+            self._fail(str(error))
+
     def _say_ready(self, port: int) -> None:
-        listen = self.config.listen
-        scheme = "http" if listen.tls_cert_file is None else "https"
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        address = f"{scheme}://{host}:{port}"
+        address = dataclasses.replace(self.config.listen, port=port).url
         (self.config.site.data_dir / ADDRESS).write_text(address + "\n")
         _log.info("the centre listens at %s; %d entries in its journal", address, self._journal.end)
         notify(f"READY=1\nSTATUS=listening at {address}")
@@ -174,7 +207,8 @@ class Centre:
     def _end(self) -> None:
         (self.config.site.data_dir / ADDRESS).unlink(missing_ok=True)
         self._engine_stop.set()
-        self._engine_thread.join()
+        if self._engine_thread is not None:
+            self._engine_thread.join()
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE_S)
@@ -216,12 +250,15 @@ class Centre:
         else:
             self._registry = registry
             self.ingest.keyring = keyring
+            tls = _tls(config)
+            if tls is not None and self._server is not None:
+                self._server.renew_certificate(tls)
             self.engine.revise(registry, config.air.air())
             if self._pool is not None:
                 self._pool.revise(setups_of(registry, config.air.air()))
             for word in words:
                 _log.info("the network: %s", word)
-            _log.info("reloaded; only the register and the weather change without a restart")
+            _log.info("reloaded; only the register, the weather and the certificate change without a restart")
         notify("READY=1")
 
 

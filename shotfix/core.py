@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.detection import Detection
 from acoustic.instant import SECOND, after
-from sensors.clock_watch import ClockWatch
+from sensors.clock_watch import ClockWatch, our_own_fault
 from sensors.condition import Condition, Episode
 from sensors.health import ClockState, Farewell, Heartbeat
 from sensors.seen import Seen
@@ -78,7 +78,10 @@ class Core:
         self.conditions: dict[str, Condition] = {}
         self.counts: Counter[str] = Counter()
         """Messages taken, by kind; and those not used, by reason."""
-        self._doubted: set[str] = set()  # nodes whose clocks are wrong
+        self.own_fault = ""
+        """Words for when most nodes say at once that it is our own clock that jumped."""
+        self._astray: set[str] = set()  # nodes whose clocks are wrong
+        self._doubted: set[str] = set()  # those of them that are not believed
         self._adopt(registry)
 
     # entries
@@ -156,12 +159,21 @@ class Core:
         return False
 
     def _watch_clock(self, batch: Batch, beats: list[Heartbeat], received_ns: int) -> None:
-        """Judge a node's clock; one that is surely wrong is not believed, one that may be is told of."""
+        """Judge a node's clock; one that is surely wrong is not believed, unless it is ours that jumped."""
         watch = self.watches.setdefault(batch.node_id, ClockWatch())
         heard = {beat.sensor_id: beat.heard_until_ns for beat in beats if beat.listening}
         clock = beats[-1].clock if beats else ClockState()
         verdict = watch.take(received_ns, batch.sent_ns, clock.state, clock.sigma_s, heard)
-        self._trust(batch.node_id, trusted=verdict.good or not verdict.sure)
+        wrong = not verdict.good and verdict.sure
+        (self._astray.add if wrong else self._astray.discard)(batch.node_id)
+        if wrong and 2 * len(self._astray) > len(self.watches):
+            self.own_fault = our_own_fault([other.verdict for other in self.watches.values()])
+        elif not self._astray:
+            self.own_fault = ""
+        if self.own_fault:
+            for node_id in tuple(self._doubted):
+                self._trust(node_id, trusted=True)
+        self._trust(batch.node_id, trusted=not wrong or bool(self.own_fault))
 
     def _trust(self, node_id: str, *, trusted: bool) -> None:
         if trusted == (node_id not in self._doubted):

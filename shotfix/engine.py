@@ -170,6 +170,8 @@ class Engine:
             wrong.append("still starting")
         elif not self.alive(now_ns):
             wrong.append("the engine does not move")
+        if self.core.own_fault:
+            wrong.append(self.core.own_fault)
         if self.pulse.disk_refuses:
             wrong.append("the disk refuses the journal")
         if self.pulse.store_refuses:

@@ -34,8 +34,10 @@ PATIENCE_S: Final = 5.0
 """How long a sensor's right chunk is waited for, from the first that is not it: what its node dropped never comes."""
 LONGEST_ANSWER_S: Final = 60.0
 """A worker that takes longer over one order hangs."""
-MOST_DEATHS: Final = 3
-"""A chunk over which so many workers died is given up."""
+MOST_BLAME: Final = 12
+CRASH_BLAME: Final = 4
+"""A chunk over which three workers crashed or hung is given up; or twelve were killed, which is rather somebody else's
+doing, or that of a system without memory."""
 
 
 class HearingPool:
@@ -71,8 +73,8 @@ class HearingPool:
         if workers < 1:
             raise ValueError(f"{workers} workers: expected 1 or more")
         self.counts: Counter[str] = Counter()
-        """Chunks by what became of them, ``faults``, workers that ``died``, and streams that went on ``out_of_step``, with
-        another chunk than the right one, since that did not come."""
+        """Chunks by what became of them, ``faults``, workers that ``died``, and streams that went on ``out_of_step``:
+        with another chunk than the right one, since that did not come."""
         self._setups = dict(setups)
         self._limits = limits or Limits()
         self._most_unanswered = most_unanswered or max(MOST_UNANSWERED, 2 * len(setups) // workers)
@@ -82,7 +84,7 @@ class HearingPool:
             told.begin_again()
         self._holds = {name: Hold(until_ns) for name, until_ns in (told_until or {}).items()}
         self._nodes: dict[str, str] = {}  # who sent last for each sensor
-        self._deaths: Counter[Key] = Counter()
+        self._blames: Counter[Key] = Counter()
         self._ready: list[Result] = []
         self._farewells: dict[str, Farewell] = {}
         self._ending: dict[str, EndStream] = {}  # streams that end when their last chunks were sent again
@@ -246,8 +248,7 @@ class HearingPool:
             self._replace(place)
 
     def _tell(self, order: Order, answers: tuple[Answer, ...]) -> None:
-        if isinstance(order, HearChunk):
-            self._deaths.pop(order.key, None)
+        self._blames.pop(_blamed(order), None)
         for answer in answers:
             self.counts["faults"] += len(answer.faults)
             if isinstance(order, CheckSnippet):
@@ -275,9 +276,9 @@ class HearingPool:
         now_s = time.monotonic()
         for place, worker in enumerate(self._workers):
             if worker.unanswered and now_s - self._busy_since_s[place] > LONGEST_ANSWER_S:
-                self._replace(place)
+                self._replace(place, hung=True)
 
-    def _replace(self, place: int) -> None:
+    def _replace(self, place: int, *, hung: bool = False) -> None:
         """Begin again what a worker was doing when it died."""
         worker = self._workers[place]
         worker.stop()
@@ -285,7 +286,7 @@ class HearingPool:
         names = frozenset(name for name in self._setups if self._place(name) == place)
         self._workers[place] = Worker(self._setups_of(place, len(self._workers)), self._limits)
         self._busy_since_s[place] = time.monotonic()
-        self._blame(worker)
+        self._blame(worker, hung=hung)
         first = self._ledger.lose(names)
         spoke = sorted(name for name in names if name in self._nodes)
         for name in spoke:
@@ -301,21 +302,35 @@ class HearingPool:
             elif isinstance(order, EndStream):
                 self._end(order)
 
-    def _blame(self, worker: Worker) -> None:
+    def _blame(self, worker: Worker, *, hung: bool) -> None:
         """The order that a worker died over is the first without an answer; nobody dies of one thing for ever."""
         if not worker.ready or not worker.unanswered:
             return
         order = worker.unanswered[0]
+        key = _blamed(order)
+        self._blames[key] += CRASH_BLAME if hung or not worker.was_killed else 1
+        if self._blames[key] < MOST_BLAME:
+            return
+        del self._blames[key]
         if isinstance(order, CheckSnippet):
             worker.unanswered.popleft()
-            self._ready.append(Checked(order.node_id, order.snippet, "a worker died over it"))
+            self._ready.append(Checked(order.node_id, order.snippet, "given up, since workers died over it"))
         elif isinstance(order, HearChunk):
-            self._deaths[order.key] += 1
-            if self._deaths[order.key] >= MOST_DEATHS:
-                del self._deaths[order.key]
-                self._ledger.free((order.key,))
-                fault = (
-                    f"chunk {order.chunk.index} of sensor {order.chunk.sensor_id}: {MOST_DEATHS} workers died over it"
-                )
-                self.counts["faults"] += 1
-                self._ready.append(Heard(*order.key[:2], None, (), (fault,)))
+            self._ledger.free((order.key,))
+            name, index = order.chunk.sensor_id, order.chunk.index
+            fault = f"chunk {index} of sensor {name}: given up, since workers died over it"
+            self.counts["faults"] += 1
+            self._ready.append(Heard(*order.key[:2], None, (), (fault,)))
+
+
+def _blamed(order: Order) -> Key:
+    """By what name an order is remembered that a worker died over."""
+    match order:
+        case HearChunk():
+            return order.key
+        case CheckSnippet():
+            return order.node_id, order.snippet.clip.sha256, -1
+        case EndStream():
+            return order.node_id, order.sensor_id, -2
+        case Revise():
+            return "", "", -3

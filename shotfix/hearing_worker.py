@@ -117,6 +117,11 @@ class Worker:
             raise WireError("a worker answers what it was not asked")
         return self.unanswered.popleft(), answers
 
+    @property
+    def was_killed(self) -> bool:
+        """Of a process that is gone: whether somebody ended it, rather than that it crashed."""
+        return self.process.exitcode in {-signal.SIGKILL, -signal.SIGTERM}
+
     def stop(self) -> None:
         """End the process, whatever it does."""
         self._orders.put(None)

@@ -99,7 +99,7 @@ class Ingest:
         finally:
             self._waiting -= 1
         self.counts["accepted"] += 1
-        released, resume = ({}, False) if self._streams is None else self._streams.told(batch.node_id)
+        released, resume = ({}, False) if self._streams is None else self._streams.told(batch)
         return Answer(ACCEPTED, encode_ack(Ack(self._boot, now_ns, held, released, resume)))
 
     async def _write(self, sealed: bytes, batch: Batch, now_ns: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from acoustic.block import AudioBlock
-from acoustic.instant import SECOND
+from acoustic.instant import SECOND, instant_text
 from sensors.chunk import ChunkError, quantised
 from sensors.chunker import Chunker
 from sensors.health import ClockState, Farewell, Heartbeat
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from shotfix.config_node import NodeConfig, SensorConfig
 
 BOOT_BYTES: Final = 16
-READ_CLOCK_S: Final = 10.0
+READ_CLOCK_S: Final = 5.0
 IDLE_S: Final = 1.0
 """How often a node that hears nothing says so."""
 BEHIND_NS: Final = 2 * SECOND
@@ -188,6 +188,9 @@ class Node:
             self._fresh_reading.clear()
             self._keeper.read(self._reading)
         yield from self._keeper.keep(raw)
+        while self._keeper.faults:
+            fault = self._keeper.faults.popleft()
+            _log.warning("%s: %.6f, found at %s", fault.reason, fault.size, instant_text(fault.at_ns))
 
     def _hear(self, block: AudioBlock) -> None:
         for ear in self._ears:
@@ -218,8 +221,7 @@ class Node:
                 told.append(content.announcement())
             told.append(self._complete(content))
         if told:
-            self._spool.put_all(told)
-            self.uplink.hurry()
+            self.uplink.put(*told)
 
     def _complete(self, content: Content) -> Content:
         """A heartbeat tells, too, what the spool had to give up."""

@@ -17,6 +17,7 @@ from sensors.hearing import Hearing
 from sensors.recording import RecordingError, inspect, read_blocks
 from sensors.snippet import Snippet
 from shotfix.machines import QUIET_NS, Deployment, Event, Machines, Message
+from shotfix.open_files import allow_open_files
 from shotfix.run import Run
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 BLOCK_S: Final = 1
 """Seconds of audio of each sensor that are in memory at once."""
-SPARE_FILES: Final = 200  # libraries, logs, a record
 
 
 def replay(
@@ -59,7 +59,7 @@ def replay(
     if not scene.pieces:
         raise SceneError(f"{scene.name}: no audio.csv; a scene of pulses is for locate")
     seconds = audio_seconds(scene)
-    _allow_open_files(len(scene.network.sites))
+    allow_open_files(len(scene.network.sites))
     machines = _machines(scene, policy)
     events = _heard(scene, machines, progress or (lambda _seconds: None))
     told = events if tell is None else _telling(events, tell)
@@ -102,18 +102,6 @@ def _telling(events: Iterator[Event], tell: Callable[[Alert], None]) -> Iterator
 
 
 # audio
-
-
-def _allow_open_files(count: int) -> None:
-    """Raise the limit of open files, usually 1,024, as far as we may: recordings stay open while they are heard."""
-    try:
-        import resource  # noqa: PLC0415  (not everywhere)
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + SPARE_FILES
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
 
 
 def _heard(scene: Scene, machines: Machines, progress: Callable[[float], None]) -> Iterator[Event]:

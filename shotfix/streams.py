@@ -39,6 +39,8 @@ class _Held:
     released: dict[str, int] = field(default_factory=dict)
     resume: bool = True
     """At first: whatever a former run of the centre held is gone."""
+    told_with: tuple[str, int] | None = None
+    """The first message of the batch whose answer said so; the same again means that the answer was lost."""
 
 
 class Streams:
@@ -105,18 +107,21 @@ class Streams:
         became = self._pool.submit(node_id, envelope.boot_id, envelope.sequence, content)
         self.counts[became] += 1
         if became in {Submitted.FULL, Submitted.RESUME}:
-            self._of(node_id).resume = True
+            self._ask_again(node_id)
             self._behind.add(content.sensor_id)
         else:
             self._behind.discard(content.sensor_id)
         return became is not Submitted.UNKNOWN
 
-    def told(self, node_id: str) -> tuple[dict[str, int], bool]:
-        """What a node may forget, by boot; and whether it is to send again what it may not."""
+    def told(self, batch: Batch) -> tuple[dict[str, int], bool]:
+        """What the node of a batch may forget, by boot; and whether it is to send again what it may not."""
+        first = (batch.envelopes[0].boot_id, batch.envelopes[0].sequence) if batch.envelopes else ("", 0)
         with self._lock:
-            held = self._of(node_id)
-            resume, held.resume = held.resume, False
-            return dict(held.released), resume
+            held = self._of(batch.node_id)
+            if held.resume and held.told_with not in {None, first}:
+                held.resume = False  # it goes on otherwise than before: it has heard
+            held.told_with = first if held.resume else None
+            return dict(held.released), held.resume
 
     def _check(self, snippet: Snippet) -> bool:
         node_id = self._engine.core.registry.node_of(snippet.sensor_id) or snippet.sensor_id
@@ -133,7 +138,7 @@ class Streams:
                 elif isinstance(result, Lost):
                     _log.error("a worker died; its sensors begin anew: %s", ", ".join(result.sensor_ids))
                     for node_id in result.node_ids:
-                        self._of(node_id).resume = True
+                        self._ask_again(node_id)
                 else:
                     self._keeping.put_sound(result.snippet, result.fault)
 
@@ -169,6 +174,11 @@ class Streams:
         first, self._sequence = self._sequence, self._sequence + len(contents)
         envelopes = (Envelope(node_id, self._boot, first + k, content) for k, content in enumerate(contents))
         return Batch(node_id, now_ns, tuple(envelopes))
+
+    def _ask_again(self, node_id: str) -> None:
+        with self._lock:
+            held = self._of(node_id)
+            held.resume, held.told_with = True, None
 
     def _of(self, node_id: str) -> _Held:
         return self._nodes.setdefault(node_id, _Held())
