@@ -27,6 +27,8 @@ ALL = (
     "speed.solve",
     "speed.association",
     "speed.replay",
+    "speed.streams",
+    "speed.city",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -105,11 +105,14 @@ class Centre:
             self._keeping,
             self._outbox,
             [r.courier for r in routes],
+            self._counts_beside,
             time.time_ns,
         )
         self._stop, self._engine_stop = threading.Event(), threading.Event()
         self._engine_thread: threading.Thread | None = None
         self._server: HttpServer | None = None
+        self._door: Door | None = None
+        self._broker: NatsDoor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: str | None = None
         self._stopping = asyncio.Event()
@@ -177,6 +180,19 @@ class Centre:
             thread.start()
             self._threads.append(thread)
 
+    def _counts_beside(self) -> dict[str, dict[str, int]]:
+        """Counts of the doors, the workers and the store of sound, for the metrics."""
+        counts = {"sound_kept": dict(self._clips.counts)}
+        if self._pool is not None and self._streams is not None:
+            counts |= {"chunks": dict(self._streams.counts), "workers": dict(self._pool.counts)}
+        if self._door is not None:
+            counts["http_requests"] = dataclasses.asdict(self._door.counts)
+        if self._server is not None:
+            counts["connections"] = dataclasses.asdict(self._server.counts)
+        if self._broker is not None:
+            counts["broker"] = {kind: int(count) for kind, count in dataclasses.asdict(self._broker.counts).items()}
+        return counts
+
     def _run_engine(self) -> None:
         try:
             self.engine.run(self._engine_stop)
@@ -190,11 +206,11 @@ class Centre:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _serve_broker(self) -> None:
-        door = _nats_door(self.config, self.ingest)
-        if door is None:
+        self._broker = _nats_door(self.config, self.ingest)
+        if self._broker is None:
             return
         try:
-            await door.run(self._stopping)
+            await self._broker.run(self._stopping)
         except StreamError as error:
             self._fail(str(error))
 
@@ -219,7 +235,8 @@ class Centre:
 
     def _application(self) -> Starlette:
         signs = VitalSigns(self.engine, self._metrics, time.time_ns)
-        return Starlette(routes=[*Door(self.ingest.take).routes(), *signs.routes()])
+        self._door = Door(self.ingest.take)
+        return Starlette(routes=[*self._door.routes(), *signs.routes()])
 
     async def _keep_watch(self) -> None:
         """Tell the service manager that the engine is alive, for as long as it is."""
@@ -233,6 +250,14 @@ class Centre:
         while True:
             await asyncio.sleep(TIDY_S)
             await asyncio.to_thread(self.engine.tidy, self.config.record.journal_days, self.config.record.journal_bytes)
+            pinned = await asyncio.to_thread(self._named_sound)
+            swept = await asyncio.to_thread(self._clips.sweep, time.time(), pinned.__contains__)
+            if swept:
+                _log.info("let go of %d clips that no alert names", swept)
+
+    def _named_sound(self) -> set[str]:
+        """The sound that alerts name: it stays for as long as they do."""
+        return {audio.sha256 for alert in self._store.alerts() for audio in alert.audio}
 
     def _reload(self) -> None:
         """Take over the register and the weather anew, if all of the configuration is right; else go on as before."""

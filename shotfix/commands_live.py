@@ -12,7 +12,6 @@ import click
 
 from shotfix.command_line import (
     CONFIG,
-    CONFIGURATION,
     FOLDER,
     FORCE,
     JSON,
@@ -115,7 +114,7 @@ def listen(config: Path, as_json: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=SOMEWHERE, metavar="FILE...")
 @JSON
 def check_config(files: tuple[Path, ...], as_json: bool) -> None:
-    """Say what is wrong with configurations: of a centre, a node or a network. Exit 78 when anything is.
+    """Say what is wrong with configurations: of a centre, a node or a network. Exit 1 when anything is.
 
     It is the code that reads them at the start. A centre's network is checked with it.
 
@@ -134,7 +133,7 @@ def check_config(files: tuple[Path, ...], as_json: bool) -> None:
         if not each["problems"] and not as_json:
             click.echo(f"{each['file']}: {each['kind']}; nothing wrong")
     if any(each["problems"] for each in found):
-        raise click.exceptions.Exit(CONFIGURATION)
+        raise click.exceptions.Exit(JUDGED)
 
 
 @click.command()
@@ -193,6 +192,29 @@ def replay_journal(data: Path, out: Path, force: bool, as_json: bool) -> None:
         click.echo(json.dumps(found))
     else:
         click.echo(f"{found['entries']} entries, {found['alerts']} alerts; they are in {out / ALERTS}")
+
+
+@journal.command("repair")
+@click.argument("data", type=FOLDER, metavar="DATA_DIR")
+@JSON
+def repair_journal(data: Path, as_json: bool) -> None:
+    """Set aside what follows damage in a journal, so that the centre starts again. Nothing is deleted.
+
+    What was acknowledged behind the damage is lost to the centre until somebody restores a backup.
+
+    \b
+    Example:
+        shotfix journal repair city/centre
+    """
+    from shotfix.journal_repair import repair
+
+    last, aside = repair(data / "journal")
+    if as_json:
+        click.echo(json.dumps({"last_entry": last, "bytes_set_aside": aside}))
+    elif aside:
+        click.echo(f"kept up to entry {last}; {aside} bytes behind it are set aside in files that end in .damaged")
+    else:
+        click.echo(f"nothing is damaged; the last entry is {last}")
 
 
 @click.command()

@@ -162,7 +162,7 @@ class ClockConfig:
 class PrivacyConfig:
     """How much sound a node keeps and gives away."""
 
-    ring_s: float = number("How much of the past is kept in memory; older sound is gone.", 3, 30, default=12.0)
+    ring_s: float = number("How much of the past is kept in memory; older sound is gone.", 6, 30, default=12.0)
     snippets: bool = plain("Whether the seconds around a telling bang travel to the centre.", default=True)
     snippet_llr: float = number("From which evidence on a bang is telling, natural logarithm.", -50, 50, default=0.0)
 

@@ -78,6 +78,8 @@ class Core:
         self.conditions: dict[str, Condition] = {}
         self.counts: Counter[str] = Counter()
         """Messages taken, by kind; and those not used, by reason."""
+        self.spool_dropped: dict[str, int] = {}
+        """By sensor what its node's spool had to give up, as it says itself."""
         self.own_fault = ""
         """Words for when most nodes say at once that it is our own clock that jumped."""
         self._astray: set[str] = set()  # nodes whose clocks are wrong
@@ -212,6 +214,7 @@ class Core:
             return list(condition.farewell(received_ns))
         if not isinstance(content, Heartbeat):
             return list(condition.heard(received_ns))
+        self.spool_dropped[content.sensor_id] = content.spool_dropped
         watch = self.watches.get(node_id)
         words = "" if watch is None else watch.verdict.words
         return [*condition.heartbeat(content, received_ns), *condition.clock(words, received_ns)]

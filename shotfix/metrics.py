@@ -35,6 +35,8 @@ class Metrics:
         Whose figures they are; they are read from another thread than writes them.
     couriers : sequence of str
         Whose deliveries are counted.
+    beside : callable
+        Further counts, by the name of what they count: each by kind.
     now_ns : callable
         The wall clock, nanoseconds UTC.
     """
@@ -47,6 +49,7 @@ class Metrics:
         keeping: Keeping,
         outbox: Outbox,
         couriers: Sequence[str],
+        beside: Callable[[], dict[str, dict[str, int]]],
         now_ns: Callable[[], int],
     ) -> None:
         self._engine = engine
@@ -57,7 +60,7 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS_S,
         )
-        self._registry.register(_Figures(engine, ingest, journal, keeping, outbox, couriers, now_ns))
+        self._registry.register(_Figures(engine, ingest, journal, keeping, outbox, couriers, beside, now_ns))
 
     def page(self) -> bytes:
         """Everything as text."""
@@ -76,8 +79,10 @@ class _Figures(Collector):
         keeping: Keeping,
         outbox: Outbox,
         couriers: Sequence[str],
+        beside: Callable[[], dict[str, dict[str, int]]],
         now_ns: Callable[[], int],
     ) -> None:
+        self._beside = beside
         self._engine = engine
         self._ingest = ingest
         self._journal = journal
@@ -108,6 +113,12 @@ class _Figures(Collector):
         for node_id, watch in list(core.watches.items()):
             offsets.add_metric((node_id,), watch.verdict.size_s)
         yield offsets
+        dropped = CounterMetricFamily(
+            "shotfix_spool_dropped", "Messages a node had to give up", labels=("node", "sensor")
+        )
+        for sensor_id, count in list(core.spool_dropped.items()):
+            dropped.add_metric((core.registry.node_of(sensor_id) or "", sensor_id), count)
+        yield dropped
         watermark_ns = core.waiting.watermark_ns
         if watermark_ns is not None:
             lag_s = seconds_between(watermark_ns, self._now_ns())
@@ -142,3 +153,8 @@ class _Figures(Collector):
             pending.add_metric((courier,), counts["pending"])
             dead.add_metric((courier,), counts["dead"])
         yield from (alerts, pending, dead)
+        for name, counts in self._beside().items():
+            family = CounterMetricFamily(f"shotfix_{name}", f"What became of {name}, by kind", labels=("kind",))
+            for kind, count in counts.items():
+                family.add_metric((kind,), count)
+            yield family

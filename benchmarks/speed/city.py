@@ -40,6 +40,10 @@ SETTLE_S = 30.0
 FOUND_M, FOUND_S = 60.0, 0.3
 AUDIBLE_TO = 5  # sensors that must have heard a bang for it to be asked for
 BOOT = "c0ffee00c0ffee00"
+HEAD = (
+    "| load | impulses | bangs asked for | told of | p50 s | p90 s | p99 s | worst s | drained after s "
+    "| centre's CPU s / s | RSS at half MB | RSS at end MB |"
+)
 
 # Bangs a second and 10 km2 as in the other tables, of 100 km2 in all; clutter fills up to the wanted impulses.
 STEADY = ("steady, 1 impulse a second and sensor", {"shots_per_s": 0.1, "clutter_per_min": 54.0}, 60.0)
@@ -54,11 +58,9 @@ def measure(_data: Path | None, seconds: float | None = None) -> str:
         rows.append(_run(name, night(setting, 1), length))
     return "\n".join(
         [
-            f"{SENSORS:,} nodes, each with its own key and connection, a batch a second; the nodes are one process, the"
-            " centre another; all of it on this machine.",
+            f"{SENSORS:,} nodes, each with its own key and connection, a batch a second. The nodes are one process.",
             "",
-            "| load | impulses | bangs asked for | told of | p50 s | p90 s | p99 s | worst s | drained after s"
-            " | centre's CPU s / s | RSS at half MB | RSS at end MB |",
+            HEAD,
             "|---|---|---|---|---|---|---|---|---|---|---|---|",
             *rows,
             "",
