@@ -77,6 +77,8 @@ class Streams:
         self._nodes: dict[str, _Held] = {}
         self._streaming: set[str] = set()
         self._behind: set[str] = set()  # sensors whose sound is to come again
+        self._parting: dict[str, Farewell] = {}  # by sensor: said to the workers
+        self._parted: set[Farewell] = set()  # on the disk, behind everything that was heard before
         self._lock = threading.Lock()
 
     # the ingest's thread
@@ -91,16 +93,15 @@ class Streams:
         if isinstance(content, AudioChunk):
             self._streaming.add(content.sensor_id)
             return True
-        return isinstance(content, Farewell) and content.sensor_id in self._streaming
+        # Whoever has not yet heard that it is to send again may have sound that comes before its farewell.
+        awaited = content.sensor_id in self._streaming or self._of(envelope.node_id).resume
+        return isinstance(content, Farewell) and awaited
 
     def take(self, node_id: str, envelope: Envelope) -> bool:
         """Take a message of ours; whether its node must keep it."""
         content = envelope.content
         if isinstance(content, Farewell):
-            if content.sensor_id in self._behind:  # it must not overtake the sound before it: it comes again
-                return True
-            self._pool.finish(node_id, content)
-            return False
+            return self._take_farewell(node_id, content)
         if not isinstance(content, AudioChunk) or not self._engine.core.registry.may_speak(node_id, content.sensor_id):
             self.counts["not-its-sensor"] += 1
             return False
@@ -112,6 +113,17 @@ class Streams:
         else:
             self._behind.discard(content.sensor_id)
         return became is not Submitted.UNKNOWN
+
+    def _take_farewell(self, node_id: str, farewell: Farewell) -> bool:
+        """End a stream; until all that was heard of it is on the disk, the farewell comes again and again."""
+        if farewell in self._parted:
+            return False
+        if self._of(node_id).resume or farewell.sensor_id in self._behind:
+            return True  # it must not overtake the sound before it
+        if self._parting.get(farewell.sensor_id) != farewell:
+            self._parting[farewell.sensor_id] = farewell
+            self._pool.finish(node_id, farewell)
+        return True
 
     def told(self, batch: Batch) -> tuple[dict[str, int], bool]:
         """What the node of a batch may forget, by boot; and whether it is to send again what it may not."""
@@ -146,6 +158,9 @@ class Streams:
         for fault in heard.faults:
             _log.warning("%s: %s", heard.node_id, fault)
         written = [self._engine.submit("heard", at_ns, body) for at_ns, body in self._bodies(heard)]
+        parted = [content for content in heard.contents if isinstance(content, Farewell)]
+        if written and parted:
+            written[-1].add_done_callback(lambda done: self._part(parted, done))
         if heard.released is None:
             return
         if written:
@@ -160,6 +175,12 @@ class Streams:
             released = self._of(heard.node_id).released
             if heard.boot_id and heard.released is not None:
                 released[heard.boot_id] = max(heard.released, released.get(heard.boot_id, -1))
+
+    def _part(self, parted: list[Farewell], done: Future[bool]) -> None:
+        for farewell in parted:
+            if done.exception() is None:
+                self._parted.add(farewell)
+            self._parting.pop(farewell.sensor_id, None)
 
     def _bodies(self, heard: Heard) -> list[tuple[int, bytes]]:
         if not heard.contents:
