@@ -27,6 +27,7 @@ program was built."""
 LATEST_S: Final = 0.005  # callbacks are 0.1 to 5 ms late: the best of some by one part in their number
 STEP_S: Final = 0.005
 STEP_SIGMAS: Final = 8.0
+LATENESS_SIGMAS: Final = 5.0  # of how surely the stamps' lateness is known
 LATE_SIGMAS: Final = 4.0  # beyond which the best stamp of a second was late
 LATE_SECONDS: Final = 2  # in a row that may be
 ASTRAY: Final = 5  # seconds that may disagree with the line, and with each other
@@ -71,33 +72,41 @@ class Epoch:
         Where deviations are counted from: about when sample 0 was taken.
     fit : ClockFit
         The line; it begins at sample 0.
-    latency_s : float
-        How much later than true stamps are at their best.
+    latency : (float, float)
+        How much later than true stamps are at their best, and one standard deviation of that, s.
     usual : float or None
         What the crystal's rate is off by, where earlier epochs showed it.
     """
 
     def __init__(
-        self, rate_hz: int, first: int, zero_ns: int, fit: ClockFit, latency_s: float, usual: float | None
+        self,
+        rate_hz: int,
+        first: int,
+        zero_ns: int,
+        fit: ClockFit,
+        latency: tuple[float, float],
+        usual: float | None,
     ) -> None:
         self.rate_hz, self.first, self.fit, self.usual = rate_hz, first, fit, usual
         self.next_index = 0
         """Where the next timing begins."""
         self.timing: Timing | None = None
         self.frozen = False
-        self._zero_ns, self._latency_ns = zero_ns, round(latency_s * SECOND)
+        self._zero_ns, self._latency_ns = zero_ns, round(latency[0] * SECOND)
+        self._latency = latency
+        self._step_s = max(STEP_S, LATENESS_SIGMAS * latency[1])  # stamps that are loosely taken are no steps
         self._stamps: list[tuple[int, int]] = []  # index and system clock, of the second that runs
         self._astray: list[float] = []
         self._late = 0  # seconds in a row that were passed over, since even their best stamp was late
         self._still = 0  # seconds in which the clock did
 
     @classmethod
-    def settled(cls, rate_hz: int, held: Sequence[Raw], latency_s: float, usual: float | None) -> Epoch:
+    def settled(cls, rate_hz: int, held: Sequence[Raw], latency: tuple[float, float], usual: float | None) -> Epoch:
         """An epoch that begins with these pieces, at the least late of their stamps; one they have."""
         first, stamps = held[0].count, [(raw.count, raw.wall_ns) for raw in held if raw.wall_ns is not None]
         zero_ns = stamps[0][1]
         fit = ClockFit(0.0, 0.0, usual, max(LATEST_S / (len(stamps) + 1), FIRST_NOISE_S))
-        epoch = cls(rate_hz, first, zero_ns, fit, latency_s, usual)
+        epoch = cls(rate_hz, first, zero_ns, fit, latency, usual)
         epoch.fit.offset_s = min(
             epoch.deviation_s(count - first, wall_ns) - epoch.fit.at((count - first) / rate_hz)
             for count, wall_ns in stamps
@@ -110,7 +119,7 @@ class Epoch:
         rate = self.fit.rate if self.usual is None else self.usual
         fit = ClockFit(0.0, 0.0, rate)
         zero_ns = after(self._zero_ns + sample_instant(0, index, self.rate_hz), self.fit.at(x))
-        epoch = Epoch(self.rate_hz, self.first + index, zero_ns, fit, self._latency_ns / SECOND, rate)
+        epoch = Epoch(self.rate_hz, self.first + index, zero_ns, fit, self._latency, rate)
         epoch.frozen = True
         return epoch
 
@@ -156,7 +165,7 @@ class Epoch:
             (deviation_s - self.fit.at(index / self.rate_hz), index / self.rate_hz, deviation_s)
             for index, deviation_s in ((index, self.deviation_s(index, wall_ns)) for index, wall_ns in stamps)
         )
-        limit_s = max(STEP_S, STEP_SIGMAS * self.fit.sigma_s)
+        limit_s = max(self._step_s, STEP_SIGMAS * self.fit.sigma_s)
         if abs(off_s) > limit_s and trust.announced_s < EXPLAINED * abs(off_s):
             return self._off_the_line(off_s, limit_s)
         self._astray.clear()
@@ -174,7 +183,7 @@ class Epoch:
         # A machine that was held up takes what has waited for it all at once, too: but then it is late, not early.
         early_s = self.fit.at(last / self.rate_hz) - self.deviation_s(last, last_ns)
         passed_s = seconds_between(first_ns, last_ns)
-        still = counted_s >= SHORTEST_S and passed_s < FROZEN_SHARE * counted_s and early_s > STEP_S
+        still = counted_s >= SHORTEST_S and passed_s < FROZEN_SHARE * counted_s and early_s > self._step_s
         self._still += still
         return still
 

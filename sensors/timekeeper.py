@@ -125,7 +125,7 @@ class Timekeeper:
     def _settle(self) -> list[AudioBlock]:
         """Begin an epoch with what was held."""
         held, self._held = self._held, []
-        self._begin(Epoch.settled(self.rate_hz, held, self._latency_s, self._usual))
+        self._begin(Epoch.settled(self.rate_hz, held, (self._latency_s, self._latency_sigma_s), self._usual))
         return [block for raw in held for block in self._take(raw)]
 
     def _begin(self, epoch: Epoch) -> None:

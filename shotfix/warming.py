@@ -1,0 +1,54 @@
+"""Warming: kernels are compiled, or fetched from their cache, before anybody depends on them; not at the first shot."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from acoustic.air import Air
+from acoustic.block import AudioBlock
+from acoustic.detection import Detection, probabilities_from_llr, pulse_identity
+from acoustic.instant import SECOND, after
+from acoustic.pick import Pick
+from localization.frame import Frame
+from sensors.hearing import Hearing
+from sensors.site import Local, Network, Site
+from shotfix.machines import Deployment, Machines
+
+START_NS = 1_800_000_000 * SECOND
+RATE_HZ = 48_000
+SENSORS = 7
+RADIUS_M = 300.0
+
+
+def warm_locator() -> int:
+    """Place an invented burst; how many of its rounds were placed. Minutes on a fresh machine, else a second."""
+    sites = tuple(
+        Site(f"S{k}", Local(RADIUS_M * math.cos(k), RADIUS_M * math.sin(k), 5.0 + k % 3)) for k in range(SENSORS)
+    )
+    air = Air()
+    machines = Machines(Deployment("warming", Network(sites), Frame(), air, 1.5, 2.0), mode="test")
+    for site in sites:
+        machines.locator.listened(site.sensor_id, START_NS - SECOND, START_NS + 60 * SECOND)
+    events = []
+    for round_s in (0.0, 0.3):
+        for site in sites:
+            position = site.position
+            far_m = math.hypot(position.east_m - 40.0, position.north_m - 20.0)  # type: ignore[union-attr]
+            onset_ns = after(START_NS, 1.0 + round_s + far_m / air.sound_speed_m_per_s)
+            pick = Pick(onset_ns, 0.0005, snr_db=30.0)
+            name = pulse_identity(site.sensor_id, onset_ns)
+            events += machines.receive(Detection(name, site.sensor_id, pick, 4.0, probabilities_from_llr(4.0), "none"))
+    events += machines.finish()
+    return len({shot.shot_id for shot in events if type(shot).__name__ == "Fix"})
+
+
+def warm_listener() -> int:
+    """Hear one invented impulse; how many were detected."""
+    samples = np.random.default_rng(1).normal(0.0, 1e-3, 4 * RATE_HZ).astype(np.float32)
+    decay = np.exp(-np.arange(480) / 40.0).astype(np.float32)
+    samples[3 * RATE_HZ : 3 * RATE_HZ + 480] += 0.5 * decay * (1.0 - np.arange(480, dtype=np.float32) / 40.0)
+    hearing = Hearing("warming")
+    said = [*hearing.hear(AudioBlock(samples, RATE_HZ, START_NS)), *hearing.finish()]
+    return sum(isinstance(content, Detection) for content in said)
