@@ -35,6 +35,7 @@ from sensors.wire import encode_batch
 
 SENSORS = 1_000
 GUNSHOT_LLR = 4.0
+LONG_AGO_NS = 10 * 86_400 * SECOND
 LEAD_S = 5.0  # from the first batch to the first bang
 SETTLE_S = 30.0
 FOUND_M, FOUND_S = 60.0, 0.3
@@ -73,16 +74,16 @@ def _run(name: str, pulses: Pulses, seconds: float) -> str:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         keys = [NodeKey.create() for _ in range(len(pulses.sensors))]
-        _write(root, pulses, keys)
+        write_site(root, pulses, keys)
         with (root / "log").open("wb") as log:
             centre = subprocess.Popen(
                 [sys.executable, "-m", "shotfix.commands", "serve", "--config", str(root / "site.toml")], stderr=log
             )
         try:
-            url = _address(root, centre)
+            url = address_of(root, centre)
             zero_ns = time.time_ns() + round(LEAD_S * SECOND)
             context = multiprocessing.get_context("fork")
-            nodes = context.Process(target=_nodes, args=(url, pulses, keys, zero_ns, seconds))
+            nodes = context.Process(target=speak_for_all, args=(url, pulses, keys, zero_ns, seconds))
             nodes.start()
             half_kb = _sampled(centre.pid, LEAD_S + seconds / 2)
             nodes.join()
@@ -90,7 +91,7 @@ def _run(name: str, pulses: Pulses, seconds: float) -> str:
             drained_s = _drained(url, zero_ns + round(seconds * SECOND), ended)
             used = _cpu_s(centre.pid)
             rss_kb = _rss_kb(centre.pid)
-            metrics = _page(url)
+            metrics = page_of(url)
             time.sleep(max(0.0, SETTLE_S - drained_s))
         finally:
             centre.send_signal(signal.SIGTERM)
@@ -107,7 +108,8 @@ def _run(name: str, pulses: Pulses, seconds: float) -> str:
 # the centre
 
 
-def _write(root: Path, pulses: Pulses, keys: list[NodeKey]) -> None:
+def write_site(root: Path, pulses: Pulses, keys: list[NodeKey], pace: float = 1.0) -> None:
+    """Write the configuration of a centre for these nodes."""
     scene, _ = as_scene(pulses)
     sensors = [
         {
@@ -127,13 +129,14 @@ def _write(root: Path, pulses: Pulses, keys: list[NodeKey]) -> None:
         "network": {"file": str(root / "network.toml")},
         "place": {"source_up_m": 1.5, "source_sigma_m": 2.0},
         "air": {"temperature_c": 20.0, "temperature_sigma_c": 2.0},
-        "time": {"stale_s": 10.0, "join_s": 20.0},
+        "time": {"stale_s": 10.0, "join_s": 20.0, "pace": pace},
         "log": {"level": "warning"},
     }
     (root / "site.toml").write_text(tomli_w.dumps(site))
 
 
-def _address(root: Path, centre: subprocess.Popen) -> str:
+def address_of(root: Path, centre: subprocess.Popen) -> str:
+    """Where the centre listens, once it does."""
     path = root / "data" / "address"
     while not path.exists():
         if centre.poll() is not None:
@@ -142,7 +145,8 @@ def _address(root: Path, centre: subprocess.Popen) -> str:
     return path.read_text().strip()
 
 
-def _page(url: str) -> dict[str, float]:
+def page_of(url: str) -> dict[str, float]:
+    """Its metrics, by name and labels."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:  # noqa: S310  (loopback)
         lines = answer.read().decode().splitlines()
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
@@ -151,7 +155,7 @@ def _page(url: str) -> dict[str, float]:
 def _drained(url: str, until_ns: int, ended: float) -> float:
     """Seconds after the last batch until the watermark has come to the last sound."""
     while True:
-        lag_s = _page(url).get("shotfix_watermark_lag_seconds")
+        lag_s = page_of(url).get("shotfix_watermark_lag_seconds")
         if lag_s is not None and time.time_ns() - lag_s * 1e9 >= until_ns - SECOND:
             return time.monotonic() - ended
         if time.monotonic() - ended > 120.0:
@@ -214,40 +218,56 @@ def _seconds(text: str, zero_ns: int) -> float:
 # the nodes
 
 
-def _nodes(url: str, pulses: Pulses, keys: list[NodeKey], zero_ns: int, seconds: float) -> None:
+def speak_for_all(
+    url: str, pulses: Pulses, keys: list[NodeKey], zero_ns: int, seconds: float, pace: float = 1.0
+) -> None:
+    """Be all of the nodes, to the end of the night."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8_192, hard), hard))
-    asyncio.run(_speak(url, pulses, keys, zero_ns, seconds))
+    asyncio.run(_speak(url, pulses, keys, zero_ns, seconds, pace))
 
 
-async def _speak(url: str, pulses: Pulses, keys: list[NodeKey], zero_ns: int, seconds: float) -> None:
+def event_zero_ns(zero_ns: int, pace: float) -> int:
+    """When the night begins by its own clock: now, or long ago where it runs faster than any clock does."""
+    return zero_ns if pace == 1.0 else zero_ns - LONG_AGO_NS
+
+
+async def _speak(url: str, pulses: Pulses, keys: list[NodeKey], zero_ns: int, seconds: float, pace: float) -> None:
     host, port = url.split("//")[1].split(":")
     order = np.argsort(pulses.owner, kind="stable")
     bounds = np.searchsorted(pulses.owner[order], np.arange(len(keys) + 1))
     await asyncio.gather(
         *(
             _node(
-                host, int(port), f"S{k:05d}", keys[k], pulses.times[order[bounds[k] : bounds[k + 1]]], zero_ns, seconds
+                host,
+                int(port),
+                f"S{k:05d}",
+                keys[k],
+                pulses.times[order[bounds[k] : bounds[k + 1]]],
+                zero_ns,
+                seconds,
+                pace,
             )
             for k in range(len(keys))
         )
     )
 
 
-async def _node(host, port, name, key, times, zero_ns, seconds) -> None:
+async def _node(host, port, name, key, times, zero_ns, seconds, pace) -> None:
     """One node: every second what it heard, and up to when; in its own phase."""
+    event_ns = event_zero_ns(zero_ns, pace)
     phase_s = (hash(name) % 1000) / 1000.0
     reader, writer = await asyncio.open_connection(host, port)
     sequence, told = 0, 0
-    now_s = phase_s - LEAD_S + 1.0
-    while now_s < seconds + 12.0:
-        await asyncio.sleep(max(0.0, (zero_ns - time.time_ns()) / SECOND + now_s))
+    now_s = phase_s + pace * (1.0 - LEAD_S)
+    while now_s < seconds + 12.0 * pace:
+        await asyncio.sleep(max(0.0, (zero_ns - time.time_ns()) / SECOND + now_s / pace))
         until_s = now_s - 0.3
         contents = []
         while told < len(times) and times[told] < until_s:
-            contents.append(_detection(name, after(zero_ns, float(times[told]))))
+            contents.append(_detection(name, after(event_ns, float(times[told]))))
             told += 1
-        contents.append(Heartbeat(name, after(zero_ns, until_s)))
+        contents.append(Heartbeat(name, after(event_ns, until_s)))
         envelopes = tuple(Envelope(name, BOOT, sequence + n, content) for n, content in enumerate(contents))
         sequence += len(envelopes)
         sealed = key.seal(encode_batch(Batch(name, time.time_ns(), envelopes)))
@@ -261,7 +281,7 @@ async def _node(host, port, name, key, times, zero_ns, seconds) -> None:
             await reader.readexactly(length)
             if status != 200:
                 await asyncio.sleep(0.5)
-        now_s += 1.0
+        now_s += 1.0  # of event time: at ten times the pace, ten batches a second
     writer.close()
 
 

@@ -42,7 +42,6 @@ def test_the_closing_revision_names_the_two_loudest():
     loudest = sorted(shot.arrivals, key=lambda a: -a.detection.pick.level_db_spl)[:CLIPS]
     named = [clips_of(shot)[arrival.detection.pulse_id] for arrival in loudest]
     assert [audio.sha256 for audio in last.audio] == [clip.sha256 for clip in named]
-    assert [audio.sha256 for audio in last.audio] == [clip.sha256 for clip in named]
     assert [audio.duration for audio in last.audio] == [2.0, 2.0]
 
 
