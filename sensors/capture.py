@@ -160,6 +160,11 @@ class Capture:
         """The microphone's name once it is found, its first key before."""
         return self._found.name if self._found else self._keys[0]
 
+    @property
+    def bare(self) -> bool:
+        """Whether a card of this machine was found, whose driver knows what is buffered; a sound server has none."""
+        return self._found is not None and self._found.card is not None
+
     def open(self) -> Iterator[Raw]:
         """Find the microphone among those present now, start it, and give what it hears.
 

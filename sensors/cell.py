@@ -7,16 +7,12 @@ neighbour, and a shot on a border is alerted once.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sensors.site import Geodetic, Local
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SMALLEST_CELL_M: Final = 100
 LARGEST_CELL_M: Final = 100_000
@@ -130,33 +126,6 @@ class Territory:
     def owns(self, position: Geodetic | Local) -> bool:
         """Whether a shot first heard by a sensor that stands here is this worker's to tell."""
         return cell_of(position, self.size_m) in self.own
-
-
-def shared_out(cells: Iterable[str], workers: int) -> tuple[frozenset[str], ...]:
-    """A city's cells for so many workers: bands of neighbouring cells, as equal in number as can be; some may be empty.
-
-    The same cells always give the same shares, in whatever order they come.
-
-    Raises
-    ------
-    ValueError
-        Without a worker.
-    """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}: expected 1 or more")
-    ordered = sorted(set(cells), key=_along)
-    borders = [len(ordered) * worker // workers for worker in range(workers + 1)]
-    return tuple(frozenset(ordered[low:high]) for low, high in itertools.pairwise(borders))
-
-
-def _along(cell: str) -> tuple[str, int, int]:
-    if found := _IN_PLANE.fullmatch(cell):
-        size, east, north = _plane_numbers(found)
-        return f"p{size}", north, east
-    if found := _ON_EARTH.fullmatch(cell):
-        size, row, column = (int(number) for number in found.groups())
-        return f"w{size}", row, column
-    raise ValueError(f"{cell!r} is no cell: expected a name as cell_of gives it")
 
 
 def _check_size(size_m: int) -> None:

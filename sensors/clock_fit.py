@@ -1,4 +1,4 @@
-"""A line through sample counts and the system clock: offset and rate of a crystal, from stamps that come late."""
+"""A line through sample counts against the system clock: a crystal's offset and rate, from stamps that come late."""
 
 from __future__ import annotations
 

@@ -92,11 +92,14 @@ class ClockWatch:
 
     def __init__(self) -> None:
         self.verdict = GOOD
+        self.taken_ns: int | None = None
+        """When the last message came, by our clock."""
         self._lags: deque[tuple[int, float, int]] = deque()  # when, the best lag of a slot, of how many
         self._bins: deque[tuple[float, float]] = deque(maxlen=MOST_BINS)
         self._began_ns: int | None = None
         self._highest_ns: int | None = None  # of sent stamps
         self._moved: tuple[int, int] | None = None  # the last sent stamp that moved, and when it came
+        self._still_s = 0.0  # for which messages have come since
         self._heard: dict[str, tuple[int, int, int]] = {}  # heard until, when that came, messages since
         self._recorded = False
         self._drifting: Verdict | None = None
@@ -127,11 +130,13 @@ class ClockWatch:
         Verdict
             The one that holds now; a fault stays for a minute after it was last seen.
         """
+        gap_s = 0.0 if self.taken_ns is None else seconds_between(self.taken_ns, received_ns)
+        self.taken_ns = received_ns
         heard = {} if heard is None else heard
         if heard:
             off_s = [abs(seconds_between(sent_ns, until_ns)) for until_ns in heard.values()]
             self._recorded = state == "stated" and max(off_s) > RECORDED_S
-        found = [self._frozen(received_ns, sent_ns), self._back(sent_ns), self._heard_oddly(received_ns, heard)]
+        found = [self._frozen(received_ns, sent_ns, gap_s), self._back(sent_ns), self._heard_oddly(received_ns, heard)]
         if not self._recorded:
             found += self._judged_by_ours(received_ns, sent_ns, sigma_s, heard)
         self._settle(received_ns, {fault.reason: fault for fault in found if fault is not None})
@@ -141,6 +146,8 @@ class ClockWatch:
         """What is seen twice in a row is said; what is said stays until nothing was seen for a while."""
         for reason in REASONS:
             self._in_a_row[reason] = self._in_a_row[reason] + 1 if reason in found else 0
+        if self._bad_ns is not None:
+            self._bad_ns = min(self._bad_ns, received_ns)  # our own clock may have gone back
         seen = [found[reason] for reason in REASONS if self._in_a_row[reason] >= TWICE]
         if seen:
             self._bad_ns = received_ns
@@ -152,17 +159,19 @@ class ClockWatch:
 
     # by the node's own stamps alone
 
-    def _frozen(self, received_ns: int, sent_ns: int) -> Verdict | None:
+    def _frozen(self, received_ns: int, sent_ns: int, gap_s: float) -> Verdict | None:
         if self._moved is None:
             self._moved = sent_ns, received_ns
             return None
-        (before_ns, came_ns), passed_s = self._moved, seconds_between(self._moved[1], received_ns)
-        if abs(seconds_between(before_ns, sent_ns)) > STILL_SHARE * passed_s:
-            self._moved = sent_ns, received_ns
+        # A gap between messages counts for no more than a little: it may be the network's, or a jump of our own clock.
+        self._still_s += min(max(gap_s, 0.0), STILL_S / 2.0)
+        before_ns, came_ns = self._moved
+        if abs(seconds_between(before_ns, sent_ns)) > STILL_SHARE * self._still_s:
+            self._moved, self._still_s = (sent_ns, received_ns), 0.0
             return None
-        if passed_s < STILL_S:
+        if self._still_s < STILL_S:
             return None
-        return Verdict(FROZEN, f"its clock has stood still for {passed_s:.0f} s while messages came", came_ns)
+        return Verdict(FROZEN, f"its clock has stood still for {self._still_s:.0f} s while messages came", came_ns)
 
     def _back(self, sent_ns: int) -> Verdict | None:
         if self._highest_ns is None or sent_ns >= self._highest_ns:

@@ -225,11 +225,6 @@ def key_name(public_text: str) -> str:
     return key_id(_public_bytes(public_text)).hex()
 
 
-def check_public_key(text: str) -> None:
-    """Raise IdentityError unless it is ``ed25519:`` and the base64 of a public key that can be trusted at all."""
-    _public_bytes(text)
-
-
 def _public_bytes(text: str) -> bytes:
     """The 32 bytes of a public key's text."""
     try:

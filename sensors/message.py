@@ -1,4 +1,4 @@
-"""Messages: what a node says, one by one and in batches, and what the centre answers."""
+"""Messages: what a node says, alone or in batches, and what the centre answers."""
 
 from __future__ import annotations
 
@@ -64,6 +64,9 @@ class Batch:
         Whose messages they are; its key seals the batch.
     sent_ns : int
         The node's clock as it was sent. Of a message of version 1, which does not say, the instant that it speaks of.
+    stamped : bool
+        Whether ``sent_ns`` is that clock: False for a message of version 1, from which nothing follows for a clock. It
+        does not travel; written anew, such a batch is one of today's.
     envelopes : tuple of Envelope
         At most `MOST_MESSAGES`, of this boot and of earlier ones. None at all only asks for an acknowledgement: a
         node whose audio the centre still holds has no other way to hear that it may forget it.
@@ -77,6 +80,7 @@ class Batch:
     node_id: str
     sent_ns: int
     envelopes: tuple[Envelope, ...]
+    stamped: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         _check_name(self.node_id, "node_id")

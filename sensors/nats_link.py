@@ -209,12 +209,6 @@ def public_nkey(seed: bytes) -> str:
     return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
 
 
-def seed_text(seed: bytes) -> str:
-    """A user's nkey seed as text: what `seed_bytes` reads."""
-    raw = bytes([_SEED_PREFIX | _USER_PREFIX >> 5, (_USER_PREFIX & 31) << 3]) + seed
-    return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
-
-
 def credentials(text: str, path: Path) -> tuple[bytes | None, bytes]:
     """A user's JWT, where there is one, and the seed of its nkey.
 

@@ -1,4 +1,4 @@
-"""RTP and RTCP as they stand in a datagram (RFC 3550). Pure: bytes in, records out, and nothing is believed."""
+"""RTP and RTCP as they stand in a datagram (RFC 3550). Pure: bytes in, records out, nothing is believed."""
 
 from __future__ import annotations
 

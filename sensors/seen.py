@@ -128,10 +128,6 @@ class Seen:
         node = self._nodes.get(node_id)
         return sum(boot.missing for boot in node.boots.values()) if node is not None else 0
 
-    def forget_node(self, node_id: str) -> None:
-        """Drop what is remembered of a node that left the network for good."""
-        self._nodes.pop(node_id, None)
-
     def _bound(self, node: _Node) -> None:
         while node.spans > MOST_SPANS:
             node.spans -= max(node.boots.values(), key=lambda boot: len(boot.starts)).close_lowest_gap()

@@ -36,11 +36,6 @@ class TransportError(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
 
-    @property
-    def retryable(self) -> bool:
-        """Whether the same batch may be accepted later; a malformed or too large one will not."""
-        return self.status not in {MALFORMED, TOO_LARGE}
-
 
 class Transport(Protocol):
     """Carries sealed batches to a centre, one at a time.

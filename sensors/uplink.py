@@ -256,7 +256,7 @@ class Uplink:
             async with asyncio.timeout(GUARD_S):
                 ack = decode_ack(await self._transport.exchange(sealed))
         except TransportError as error:
-            return self._failed(part, error)
+            return await self._failed(part, error)
         except WireError as error:
             return self._wait(f"the centre's answer is no acknowledgement: {error}", "bad_answers")
         except TimeoutError:
@@ -269,18 +269,18 @@ class Uplink:
         self._succeeded(part, len(sealed), seconds_between(begun_ns, self._now_ns()))
         return None
 
-    def _failed(self, part: Batch, error: TransportError) -> float:
+    async def _failed(self, part: Batch, error: TransportError) -> float:
         words = str(error)
         if error.status == TOO_LARGE and len(part.envelopes) > 1:
             self._most_bytes = max(self._most_bytes // 2, SMALLEST_BATCH_BYTES)
         if error.status in {MALFORMED, TOO_LARGE}:
-            return self._sifted(part, words, "malformed" if error.status == MALFORMED else "too_large")
+            return await self._sifted(part, words, "malformed" if error.status == MALFORMED else "too_large")
         if error.status == REFUSED:
             return self._wait(words, "refused", refused=True)
         kind = "unavailable" if error.status == UNAVAILABLE else "unanswered"
         return max(self._wait(words, kind), min(error.retry_after_s, self._pacing.refused_wait_s))
 
-    def _sifted(self, part: Batch, words: str, kind: str) -> float:
+    async def _sifted(self, part: Batch, words: str, kind: str) -> float:
         given_up = self._sieve.refused(part)
         if given_up is None:
             # To halve a batch costs no wait: the centre is there. To find suspects only, one after the other, does.
@@ -290,7 +290,7 @@ class Uplink:
         _log.warning("message %d of boot %s is set aside: %s", given_up.sequence, given_up.boot_id, words)
         if self._aside is not None:
             self._aside(given_up, words)
-        self._spool.settle(part, Ack("set-aside", self._now_ns()))
+        await asyncio.to_thread(self._spool.settle, part, Ack("set-aside", self._now_ns()))
         return 0.0
 
     def _wait(self, words: str, kind: str, *, refused: bool = False) -> float:

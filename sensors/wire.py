@@ -246,7 +246,7 @@ def _read_batch(message: bytes, decoder: Any) -> Batch:
     with _refusing():
         if _version(message, decoder) == 1:
             envelope = _read_envelope_1(message, decoder)
-            return Batch(envelope.node_id, _instant_of(envelope.content), (envelope,))
+            return Batch(envelope.node_id, _instant_of(envelope.content), (envelope,), stamped=False)
         form = decoder(message, type=forms.Batch)
         messages = (Envelope(form.node_id, each.boot_id, each.sequence, _content(each)) for each in form.messages)
         return Batch(form.node_id, form.sent_ns, tuple(messages))

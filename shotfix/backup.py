@@ -1,4 +1,4 @@
-"""Backup and restore: a copy of a centre while it runs, and a centre from the copy.
+"""A backup: the copy of a centre while it runs, and a centre from the copy.
 
 The order of copying makes the copy one that a killed centre could have left. Checkpoints first; then databases, which
 hold all that the core of those checkpoints had said; the journal last, which holds all that the databases rest on. A

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import secrets
 import signal
@@ -22,6 +23,8 @@ from alerts.record.store import Store
 from sensors.identity import Keyring
 from shotfix.charter import Charter
 from shotfix.clips import ClipStore, Retention
+from shotfix.crew import Crew
+from shotfix.disk import write_whole
 from shotfix.engine import Engine
 from shotfix.hearing_pool import HearingPool
 from shotfix.http_guard import ServerLimits
@@ -32,21 +35,27 @@ from shotfix.journal import Journal
 from shotfix.journal_replay import CHARTER
 from shotfix.keeping import Keeping
 from shotfix.metrics import Metrics
+from shotfix.named_sound import NamedSound
 from shotfix.nats_stream import StreamError
 from shotfix.open_files import allow_open_files
 from shotfix.outbox_pump import Pump
-from shotfix.registry import read_registry, write_history
+from shotfix.registry import read_registry, told_revision, write_history
+from shotfix.reloading import prepare
 from shotfix.results import UnavailableError
 from shotfix.service import notify, watchdog_s
 from shotfix.streams import Streams, setups_of
+from shotfix.tidying import Tidying
 from shotfix.vital_signs import VitalSigns
+from shotfix.warming import warm_locator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from shotfix.config import CourierConfig, SiteConfig
     from shotfix.ingest_nats import NatsDoor
     from shotfix.registry import Registry
+    from shotfix.reloading import Reload
 
 BOOT_BYTES: Final = 8
 TIDY_S: Final = 3600.0
@@ -80,18 +89,37 @@ class Centre:
         data = config.site.data_dir
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._open = contextlib.ExitStack()
-        registry = self._registry = read_registry(config.network_file)
+        try:
+            self._open_all(config, data)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _open_all(self, config: SiteConfig, data: Path) -> None:
+        registry = read_registry(config.network_file)
         self._charter = Charter.of(config)
         allow_open_files(ServerLimits().connections)
-        (data / CHARTER).write_bytes(self._charter.encode())
+        # Before anything is written: its lock keeps a second centre out of the folder.
         self._journal = self._open.enter_context(Journal(data / "journal"))
+        write_whole(data / CHARTER, lambda file: file.write(self._charter.encode()))
         self._store = self._open.enter_context(Store(config.record_file))
         self._outbox = Outbox(self._store)
         kept = Retention(config.record.audio_days * 86_400.0, config.record.audio_bytes)
         self._clips = ClipStore(data / "audio", kept)
         routes = [Route(c.name, c.outcomes) for c in config.couriers]  # type: ignore[arg-type]  # checked by the configuration
         self._keeping = Keeping(self._store, routes, self._clips, time.time_ns)
-        self.engine = Engine(self._charter, registry, self._journal, data / "checkpoints", self._keeping, time.time_ns)
+        self.engine = Engine(
+            self._charter,
+            registry,
+            self._journal,
+            data / "checkpoints",
+            self._keeping,
+            time.time_ns,
+            told_revision(data),
+        )
+        self._registry = registry = registry.numbered(self.engine.registry_revision)
+        self._tell_revision(registry, self.engine.changes, "start")
+        self._tidying = Tidying(self.engine, self._clips, NamedSound(self._store), config.record)
         boot = secrets.token_hex(BOOT_BYTES)
         self._pool = self._hearing_pool(registry)
         self._streams = (
@@ -109,14 +137,17 @@ class Centre:
             time.time_ns,
         )
         self._stop, self._engine_stop = threading.Event(), threading.Event()
+        self._crew = Crew(self._fail)
         self._engine_thread: threading.Thread | None = None
+        self._pumps: list[Pump] = []
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._server: HttpServer | None = None
         self._door: Door | None = None
         self._broker: NatsDoor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: str | None = None
         self._stopping = asyncio.Event()
-        self._threads: list[threading.Thread] = []
 
     def _hearing_pool(self, registry: Registry) -> HearingPool | None:
         """Workers for nodes that send all of their sound; each sensor goes on where the journal ends."""
@@ -142,21 +173,23 @@ class Centre:
         self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
-        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         listen = self.config.listen
         async with contextlib.AsyncExitStack() as open_doors:
             open_doors.push_async_callback(asyncio.to_thread, self._end)
             self._server = HttpServer(self._application(), listen.host, listen.port, _tls(self.config))
             open_doors.push_async_callback(self._server.stop)
+            await asyncio.to_thread(warm_locator)  # a first shot must not wait for a compiler
             self._begin()
             await self._server.start()
             self._say_ready(self._server.port)
-            beside = [asyncio.create_task(work) for work in (self._keep_watch(), self._tidy(), self._serve_broker())]
+            works = {"watchdog": self._keep_watch, "tidying": self._tidy, "broker's door": self._serve_broker}
+            beside = [self._crew.task(name, work) for name, work in works.items()]
             await self._stopping.wait()
             notify("STOPPING=1")
             for task in beside:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(*beside, *self._reloads, return_exceptions=True)
         if self._failure is not None:
             raise UnavailableError(self._failure)
 
@@ -167,22 +200,26 @@ class Centre:
     # the start and the end
 
     def _begin(self) -> None:
-        self._engine_thread = threading.Thread(target=self._run_engine, name="engine")
-        self._engine_thread.start()
-        beside = {"sound": self._keeping.run} | ({"streams": self._streams.run} if self._streams is not None else {})
-        for name, work in beside.items():
-            self._threads.append(threading.Thread(target=work, args=(self._stop,), name=name))
-            self._threads[-1].start()
+        run_engine = functools.partial(self.engine.run, self._engine_stop)
+        self._engine_thread = self._crew.thread("engine", run_engine, self._engine_stop.is_set)
+        stopped = self._stop.is_set
+        self._crew.thread("keeper of sound", functools.partial(self._keeping.run, self._stop), stopped)
+        if self._streams is not None:
+            self._crew.thread("streams", functools.partial(self._streams.run, self._stop), stopped)
         for courier in self.config.couriers:
             webhook = self._open.enter_context(contextlib.closing(_webhook(courier)))
             pump = Pump(self._outbox, webhook, time.time_ns, self._stop.wait)
-            thread = threading.Thread(target=pump.run, args=(self._stop.is_set,), name=courier.name)
-            thread.start()
-            self._threads.append(thread)
+            self._pumps.append(pump)
+            self._crew.thread(f"courier {courier.name}", functools.partial(pump.run, stopped), stopped)
+
+    def _troubles(self) -> list[str]:
+        """What is wrong beside the engine, in words."""
+        return [*self._crew.lost, *(pump.trouble for pump in self._pumps if pump.trouble)]
 
     def _counts_beside(self) -> dict[str, dict[str, int]]:
         """Counts of the doors, the workers and the store of sound, for the metrics."""
-        counts = {"sound_kept": dict(self._clips.counts)}
+        counts = {"sound_kept": dict(self._clips.counts), "tidying": dict(self._tidying.counts)}
+        counts["outbox_store_refused"] = {pump.name: pump.store_refused for pump in self._pumps}
         if self._pool is not None and self._streams is not None:
             counts |= {"chunks": dict(self._streams.counts), "workers": dict(self._pool.counts)}
         if self._door is not None:
@@ -193,15 +230,8 @@ class Centre:
             counts["broker"] = {kind: int(count) for kind, count in dataclasses.asdict(self._broker.counts).items()}
         return counts
 
-    def _run_engine(self) -> None:
-        try:
-            self.engine.run(self._engine_stop)
-        except Exception as error:  # noqa: BLE001  (without its engine a centre must not seem to be one)
-            _log.critical("the engine failed, the centre ends; what was acknowledged is in the journal", exc_info=True)
-            self._fail(f"the engine failed ({type(error).__name__}: {error}); its log says where")
-
     def _fail(self, words: str) -> None:
-        self._failure = words
+        self._failure = self._failure or words
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -226,15 +256,15 @@ class Centre:
         if self._engine_thread is not None:
             self._engine_thread.join()
         self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE_S)
+        self._crew.join(PATIENCE_S)
         self._open.close()
         _log.info("the centre has stopped; what was not delivered waits in the record")
 
     # while it runs
 
     def _application(self) -> Starlette:
-        signs = VitalSigns(self.engine, self._metrics, time.time_ns)
+        token_file = self.config.listen.metrics_token_file
+        signs = VitalSigns(self.engine, self._metrics, self._troubles, token_file, time.time_ns)
         self._door = Door(self.ingest.take)
         return Starlette(routes=[*self._door.routes(), *signs.routes()])
 
@@ -246,45 +276,55 @@ class Centre:
             await asyncio.sleep(watchdog)
 
     async def _tidy(self) -> None:
-        """Let go of what is older, or more, than the configuration keeps."""
+        """Let go of what is older, or more, than the configuration keeps: at the start, and each hour."""
         while True:
+            await asyncio.to_thread(self._tidying.round)
             await asyncio.sleep(TIDY_S)
-            await asyncio.to_thread(self.engine.tidy, self.config.record.journal_days, self.config.record.journal_bytes)
-            pinned = await asyncio.to_thread(self._named_sound)
-            swept = await asyncio.to_thread(self._clips.sweep, time.time(), pinned.__contains__)
-            if swept:
-                _log.info("let go of %d clips that no alert names", swept)
 
-    def _named_sound(self) -> set[str]:
-        """The sound that alerts name: it stays for as long as they do."""
-        return {audio.sha256 for alert in self._store.alerts() for audio in alert.audio}
+    def _reload_soon(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
-    def _reload(self) -> None:
-        """Take over the register and the weather anew, if all of the configuration is right; else go on as before."""
+    async def reload(self) -> None:
+        """Take over register, weather and certificate anew, if all of the configuration is right; else go on as before.
+
+        Nothing raises, and nothing is taken over before all of it was checked.
+        """
         if self._reread is None:
             return
-        notify("RELOADING=1")
+        async with self._reloading:
+            notify("RELOADING=1")
+            try:
+                data = self.config.site.data_dir
+                new = await asyncio.to_thread(prepare, self._reread, self._registry, self._charter, data)
+                await asyncio.to_thread(self._tell_revision, new.registry, new.words, "reload")
+            except Exception as error:  # noqa: BLE001  (whatever is wrong with a file, the centre goes on)
+                _log.error("not reloaded, everything stays as it was: %s", error)
+            else:
+                await self._take_over(new)
+            finally:
+                notify("READY=1")
+
+    async def _take_over(self, new: Reload) -> None:
+        self._registry = new.registry
+        self.ingest.keyring = new.keyring
+        self.engine.revise(new.registry, new.air)
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.revise, new.setups)
+        tls = _tls(new.config)
         try:
-            config = self._reread()
-            registry, words = self._registry.revised(read_registry(config.network_file))
-            keyring = _keyring(registry)
-            if words:
-                write_history(config.network_file, registry, words, at_ns=time.time_ns(), who="reload")
-        except Exception as error:  # noqa: BLE001  (whatever is wrong with a file, the centre goes on)
-            _log.error("not reloaded, everything stays as it was: %s", error)
-        else:
-            self._registry = registry
-            self.ingest.keyring = keyring
-            tls = _tls(config)
             if tls is not None and self._server is not None:
                 self._server.renew_certificate(tls)
-            self.engine.revise(registry, config.air.air())
-            if self._pool is not None:
-                self._pool.revise(setups_of(registry, config.air.air()))
-            for word in words:
-                _log.info("the network: %s", word)
-            _log.info("reloaded; only the register, the weather and the certificate change without a restart")
-        notify("READY=1")
+        except OSError as error:  # it was whole a moment ago
+            _log.error("the certificate stays as it was: %s", error)
+        for word in new.words:
+            _log.info("the network: %s", word)
+        _log.info("reloaded; only the register, the weather and the certificate change without a restart")
+
+    def _tell_revision(self, registry: Registry, words: tuple[str, ...], who: str) -> None:
+        if words:
+            write_history(self.config.site.data_dir, registry, words, at_ns=time.time_ns(), who=who)
 
 
 def serve(config: SiteConfig, reread: Callable[[], SiteConfig] | None = None) -> None:

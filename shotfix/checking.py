@@ -29,7 +29,7 @@ def check_file(path: Path) -> dict[str, Any]:
         if kind == "node":
             _check_node(path)
         elif kind == "site":
-            _check_site(path)
+            checked_site(path)
         else:
             _check_network(path)
     except ConfigError as error:
@@ -51,8 +51,17 @@ def _check_node(path: Path) -> None:
         raise ConfigError([Problem(path.name, 0, "node.key_file", str(error))]) from None
 
 
-def _check_site(path: Path) -> None:
-    """What of a centre's start needs no socket and no disk: certificate, register, and the engine's core."""
+def checked_site(path: Path) -> SiteConfig:
+    """What a centre is told, once everything of its start that needs no socket and no disk was seen to be right.
+
+    That is its certificate, its register, the couriers' secrets and the engine's core. The centre itself begins with
+    this, at its start and at a reload.
+
+    Raises
+    ------
+    ConfigError
+        When anything is wrong.
+    """
     from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
 
     config = read_site(path)
@@ -60,9 +69,11 @@ def _check_site(path: Path) -> None:
         raise ConfigError([Problem(path.name, 0, "listen.tls_cert_file", problem)])
     registry = _check_network(config.network_file)
     try:
-        Charter.of(config).core(registry)
-    except (CharterError, ValueError) as error:
+        charter = Charter.of(config)
+        charter.core(charter.share(registry))
+    except (CharterError, ValueError, OSError) as error:
         raise ConfigError([Problem(path.name, 0, "", str(error))]) from None
+    return config
 
 
 def tls_trouble(config: SiteConfig) -> str:
@@ -78,6 +89,8 @@ def tls_trouble(config: SiteConfig) -> str:
         return (
             f"{error.reason or 'no certificate and key'}: expected a certificate chain in PEM, and the key of its first"
         )
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
     return ""
 
 

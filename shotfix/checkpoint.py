@@ -1,4 +1,4 @@
-"""Checkpoints: the core's state at a position of the journal, so that a restart replays minutes and not months.
+"""Checkpoints: the core's state at a position of the journal, so that a restart replays minutes, not months.
 
 **Why pickle.** The state is a graph of some hundred kinds of objects (bangs that are still open, what was learnt of
 each sensor, arrays of the kernels) which share parts of one another; a restart must continue with exactly that graph,

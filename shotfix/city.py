@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,13 +108,15 @@ def build_city(folder: Path, plan: CityPlan) -> dict[str, Any]:
 
 
 def next_commands(folder: Path, plan: CityPlan) -> list[str]:
-    """What to type, each in a terminal of its own."""
-    home = shlex.quote(str(folder))
-    room = f"python -m alerts.couriers.loopback --port {plan.port + 1} --secret-file {home}/{SECRET}"
+    """What to type, each in a terminal of its own; the interpreter is this one, in whatever environment it lies."""
+    home, python = shlex.quote(str(folder)), shlex.quote(sys.executable or "python3")
+    room = f"{python} -m alerts.couriers.loopback --port {plan.port + 1} --secret-file {home}/{SECRET}"
+    # A shell that does not find this environment's programs finds it by its interpreter.
+    shotfix = "shotfix" if shutil.which("shotfix") else f"{python} -m shotfix.commands"
     return [
         f"{room} --log {home}/received.jsonl",
-        f"shotfix serve --config {home}/site.toml",
-        f"for node in {home}/nodes/*.toml; do shotfix listen --config $node & done; wait",
+        f"{shotfix} serve --config {home}/site.toml",
+        f"for node in {home}/nodes/*.toml; do {shotfix} listen --config $node & done; wait",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -58,6 +59,7 @@ class ClipStore:
         self.counts: Counter[str] = Counter()
         """Clips ``put``, ``repeated``, ``refused`` as not what they say, ``unwritten`` on a full or broken disk, and
         ``swept`` for their age or for room."""
+        self._lock = threading.Lock()  # one thread puts while another sweeps
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for unfinished in folder.glob("*/*" + _UNFINISHED):
             unfinished.unlink()
@@ -92,15 +94,16 @@ class ClipStore:
         except (FlacError, SnippetError):
             self.counts["refused"] += 1
             return False
-        try:
-            self._write(self._path(name), snippet.flac)
-        except OSError:
-            self.counts["unwritten"] += 1
-            return False
-        self._sizes[name] = len(snippet.flac)
-        self.bytes += len(snippet.flac)
-        self.counts["put"] += 1
-        return True
+        with self._lock:
+            try:
+                self._write(self._path(name), snippet.flac)
+            except OSError:
+                self.counts["unwritten"] += 1
+                return False
+            self.bytes += len(snippet.flac) - self._sizes.get(name, 0)
+            self._sizes[name] = len(snippet.flac)
+            self.counts["put"] += 1
+            return True
 
     def path(self, sha256: str) -> Path | None:
         """Where the clip of this digest is; None when it is not kept, or when this is no digest at all."""
@@ -117,12 +120,15 @@ class ClipStore:
             Whether an alert names a digest: such a clip stays, whatever its age, and whatever the bytes.
         """
         swept = 0
-        for written_s, name in sorted(self._dated()):
+        with self._lock:
+            dated = self._dated()
+        for written_s, name in sorted(dated):
             age_s = now_s - written_s
             crowded = self.bytes > self.retention.most_bytes and age_s > GRACE_S
             if (age_s > self.retention.most_age_s or crowded) and not is_pinned(name):
                 swept += self._remove(name)
-        self.counts["swept"] += swept
+        with self._lock:
+            self.counts["swept"] += swept
         return swept
 
     def _dated(self) -> list[tuple[float, str]]:
@@ -135,12 +141,13 @@ class ClipStore:
         return dated
 
     def _remove(self, name: str) -> bool:
-        try:
-            self._path(name).unlink(missing_ok=True)
-        except OSError:
-            return False
-        self.bytes -= self._sizes.pop(name)
-        return True
+        with self._lock:
+            try:
+                self._path(name).unlink(missing_ok=True)
+            except OSError:
+                return False
+            self.bytes -= self._sizes.pop(name, 0)
+            return True
 
     def _path(self, name: str) -> Path:
         return self.folder / name[:2] / (name + SUFFIX)

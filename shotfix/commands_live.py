@@ -77,13 +77,13 @@ def serve(config: Path, as_json: bool) -> None:
         shotfix serve --config city/site.toml
     """
     from shotfix import logs
-    from shotfix.config_reading import read_site
+    from shotfix.checking import checked_site
 
-    site = read_site(config)
+    site = checked_site(config)
     logs.begin(site.log.level, "centre")
     from shotfix.centre import serve as run
 
-    run(site, lambda: read_site(config))
+    run(site, lambda: checked_site(config))
     if as_json:
         click.echo(json.dumps({"centre": site.site.name, "ended": "stopped"}))
 
@@ -232,12 +232,9 @@ def backup(target: Path, config: Path, as_json: bool) -> None:
     """
     from shotfix.backup import backup as copy
     from shotfix.config_reading import read_site
-    from shotfix.registry import HISTORY
 
     site = read_site(config)
-    history = site.network_file.with_name(HISTORY)
-    files = [config, site.network_file, *([history] if history.is_file() else [])]
-    copied = copy(site.site.data_dir, target, files, at_ns=time.time_ns())
+    copied = copy(site.site.data_dir, target, [config, site.network_file], at_ns=time.time_ns())
     _tell_copied(copied, f"in {target}", as_json=as_json)
 
 

@@ -18,7 +18,20 @@ from alerts.couriers.destination import Destination
 from alerts.policy import OUTCOMES, Policy
 from sensors.cell import Territory
 from sensors.site import Geodetic
-from shotfix.config_fields import NAME_FORM, NAME_PATTERN, FieldError, check, name, number, path, plain, text, url
+from shotfix.config_fields import (
+    CITY_FORM,
+    CITY_PATTERN,
+    NAME_FORM,
+    NAME_PATTERN,
+    FieldError,
+    check,
+    name,
+    number,
+    path,
+    plain,
+    text,
+    url,
+)
 from shotfix.config_node import (
     MEGABYTE,
     CentreAddress,
@@ -103,7 +116,10 @@ class SiteIdentity:
     data_dir: Path = path("Journal, record and sound lie here; one centre's alone.", "store")
     mode: Mode = plain("What its alerts say of themselves.", default="live")
     time_zone: str = text(
-        "In which the people who read it live: an IANA name.", longest=64, also=_zone_trouble, default="UTC"
+        "In which the people who read it live: an IANA name. For the console to come; alerts speak in UTC.",
+        longest=64,
+        also=_zone_trouble,
+        default="UTC",
     )
 
     def __post_init__(self) -> None:
@@ -112,7 +128,7 @@ class SiteIdentity:
 
 @dataclass(frozen=True, slots=True)
 class NetworkTable:
-    """The file that tells where sensors stand; the centre watches it for revisions."""
+    """The file that tells where sensors stand; a running centre reads it again on SIGHUP."""
 
     file: Path = path("Where sensors stand and which keys their nodes have: network.toml.", "file")
 
@@ -128,6 +144,9 @@ class ListenConfig:
     port: int = number("TCP port; 0 takes a free one.", 0, 65_535, default=8732)
     tls_cert_file: Path | None = path("Certificate chain, PEM.", "file", default=None)
     tls_key_file: Path | None = path("Its private key, readable by its owner alone.", "secret", default=None)
+    metrics_token_file: Path | None = path(
+        "A token that whoever reads /metrics must show; without one, this machine alone may.", "secret", default=None
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -198,6 +217,10 @@ class AirConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        try:
+            self.air()
+        except ValueError as error:  # what no key alone gives: a strong wind from nowhere is a wide sigma
+            raise FieldError("wind_speed_m_per_s", str(error)) from None
 
     def air(self) -> Air:
         """The air itself."""
@@ -209,7 +232,9 @@ class TimeConfig:
     """How long the centre waits for a sensor, and how fast event time goes."""
 
     stale_s: float = number("A sensor silent for so long is waited for no more.", 1, 3600, default=10.0)
-    join_s: float = number("How long a sensor that comes back has to catch up before it counts.", 0, 3600, default=10.0)
+    join_s: float = number(
+        "How long a sensor that comes back has to catch up before it counts.", 0.1, 3600, default=10.0
+    )
     pace: float = number("Times real time, where recordings are played to it.", 0.001, 1000, default=1.0)
 
     def __post_init__(self) -> None:
@@ -221,7 +246,7 @@ class NatsConfig:
     """A broker to take nodes' messages from, beside HTTP."""
 
     url: str = url("The broker.", "nats", "tls")
-    city: str = name("First part of the subjects.", default="city")
+    city: str = text("First part of the subjects.", CITY_PATTERN, CITY_FORM, default="city")
     worker: str = name("This worker's lasting name; no two of a city have the same.", default="centre")
     cells: tuple[str, ...] = plain("The area cells this worker owns; none: all of them.", default=(), longest=10_000)
     cell_m: int = number("Side of a cell.", 100, 100_000, default=2000)
@@ -252,7 +277,9 @@ class NatsConfig:
 class HearingConfig:
     """Worker processes for nodes that send all of their sound."""
 
-    workers: int = number("How many; a core each. 0: no node does.", 0, 1024, default=1)
+    workers: int = number(
+        "How many; a core each. They also look at the sound that other nodes cut out.", 1, 1024, default=1
+    )
 
     def __post_init__(self) -> None:
         check(self)

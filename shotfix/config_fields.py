@@ -20,6 +20,8 @@ Role: TypeAlias = Literal["file", "secret", "store", "inside"]
 inside such a folder."""
 
 NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+CITY_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"  # as sensors.nats_link.check_city takes it
+CITY_FORM: Final = "1 to 40 letters, digits, - or _, the first a letter or digit"
 NAME_FORM: Final = "1 to 64 letters, digits, - or _, the first a letter or digit"
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from sensors.site import Element, Geodetic, Local
-from shotfix.config_fields import FieldError, check, name, number, path, plain, text, url
+from shotfix.config_fields import CITY_FORM, CITY_PATTERN, FieldError, check, name, number, path, plain, text, url
 from shotfix.config_source import PieceConfig, SourceConfig
 
 __all__ = [
@@ -48,7 +48,7 @@ class CentreAddress:
     ca_file: Path | None = path(
         "The certificate that signs the centre's, where the system knows none.", "file", default=None
     )
-    city: str = name("First part of the broker's subjects: which city.", default="city")
+    city: str = text("First part of the broker's subjects: which city.", CITY_PATTERN, CITY_FORM, default="city")
     cell: str | None = name(
         "Second part: the area cell the node stands in; by itself, from its position.", default=None
     )

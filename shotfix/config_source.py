@@ -14,13 +14,14 @@ from shotfix.config_fields import FieldError, check, number, path, plain, text, 
 SourceKind: TypeAlias = Literal["microphone", "file", "folder", "stdin", "rtp", "stream"]
 FORMAT_NEEDS: Final = (("%Y", "%y"), ("%m", "%b", "%B", "%j"), ("%d", "%j"), ("%H", "%I"), ("%M",), ("%S",))
 """What names of recordings must tell, and the marks that do."""
+LATENCY: Final = frozenset({"latency_s", "latency_sigma_s"})
 MEANT: Final[dict[str, frozenset[str]]] = {
-    "microphone": frozenset({"device", "rate_hz", "channels"}),
+    "microphone": frozenset({"device", "rate_hz", "channels"}) | LATENCY,
     "file": frozenset({"path", "pieces", "start_utc", "origin_utc", "pace"}),
     "folder": frozenset({"path", "name_format", "origin_utc", "pace"}),
-    "stdin": frozenset({"rate_hz", "channels", "format"}),
-    "rtp": frozenset({"rate_hz", "channels", "port", "payload_type", "encoding", "host"}),
-    "stream": frozenset({"url", "rate_hz", "channels"}),
+    "stdin": frozenset({"rate_hz", "channels", "format"}) | LATENCY,
+    "rtp": frozenset({"rate_hz", "channels", "port", "payload_type", "encoding", "host"}) | LATENCY,
+    "stream": frozenset({"url", "rate_hz", "channels"}) | LATENCY,
 }
 """The keys of [source] that mean something for each kind."""
 
@@ -111,6 +112,13 @@ class SourceConfig:
         "stream: a camera's or encoder's sound; env:NAME where it holds a password.", "rtsp", "rtsps", "http", "https",
         secret=True, default=None,
     )  # fmt: skip
+    latency_s: float = number(
+        "How much later than true samples are stamped at best, where a timed clap has shown it; docs/clocks.md.",
+        0, 60, default=0.0,
+    )  # fmt: skip
+    latency_sigma_s: float | None = number(
+        "One standard deviation of it; by itself what a source of this kind deserves.", 0, 60, default=None
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from shotfix.machines import Deployment, Event
     from shotfix.registry import Registry
 
+AHEAD_NS: Final = 2 * SECOND
+"""A live message that speaks of a later instant than this is not used, whatever is thought of its node's clock."""
+MOST_PULSES: Final = 512
+REMEMBERED_NS: Final = 600 * SECOND
 STEP_NS: Final = SECOND // 4
 """Watermarks are told in steps of event time, as the locator decides in them."""
+TURNED_BACK_NS: Final = 5 * SECOND
+"""What time daemons do to a clock is less."""
 
 
 @dataclass(slots=True)
@@ -70,9 +76,9 @@ class Core:
         patience: Patience,
         owned: frozenset[str] | None = None,
     ) -> None:
-        self.machines = Machines(deployment, policy, mode, owned=owned)
         self.registry = registry
         self.waiting = Waiting(patience)
+        self.machines = Machines(deployment, policy, mode, owned=owned, may_have_missed=self.waiting.may_have_missed)
         self.seen = Seen()
         self.watches: dict[str, ClockWatch] = {}
         self.conditions: dict[str, Condition] = {}
@@ -84,6 +90,9 @@ class Core:
         """Words for when most nodes say at once that it is our own clock that jumped."""
         self._astray: set[str] = set()  # nodes whose clocks are wrong
         self._doubted: set[str] = set()  # those of them that are not believed
+        self._looked_ns = 0
+        self._live = mode == "live"
+        self._pulses: dict[str, dict[str, int]] = {}  # by sensor: what it told lately, and when that was
         self._adopt(registry)
 
     # entries
@@ -118,8 +127,7 @@ class Core:
         """Take over a revision of the register, and which of its sensors this centre owns."""
         self._adopt(registry)
         self._watch_over(now_ns)
-        self.machines.owned = owned
-        self.machines.locator.receive(registry.network)
+        self.machines.adopt(registry.network, owned)
 
     def report_weather(self, air: Air, at_ns: int) -> None:
         """Take over a report of the weather, in force from this event time on."""
@@ -146,6 +154,9 @@ class Core:
 
     def look_round(self, now_ns: int) -> list[Episode]:
         """Time has passed: who has fallen silent."""
+        if now_ns < self._looked_ns - TURNED_BACK_NS:  # our clock was set back: what is wrong shows itself again
+            self.conditions = {name: Condition(name, now_ns) for name in self.conditions}
+        self._looked_ns = now_ns
         return [episode for condition in self.conditions.values() for episode in condition.tick(now_ns)]
 
     def close(self, until_ns: int) -> Said:
@@ -162,38 +173,56 @@ class Core:
 
     def _watch_clock(self, batch: Batch, beats: list[Heartbeat], received_ns: int) -> None:
         """Judge a node's clock; one that is surely wrong is not believed, unless it is ours that jumped."""
+        if not batch.stamped:  # version 1 does not say when it was sent
+            return
         watch = self.watches.setdefault(batch.node_id, ClockWatch())
         heard = {beat.sensor_id: beat.heard_until_ns for beat in beats if beat.listening}
         clock = beats[-1].clock if beats else ClockState()
         verdict = watch.take(received_ns, batch.sent_ns, clock.state, clock.sigma_s, heard)
         wrong = not verdict.good and verdict.sure
         (self._astray.add if wrong else self._astray.discard)(batch.node_id)
-        if wrong and 2 * len(self._astray) > len(self.watches):
-            self.own_fault = our_own_fault([other.verdict for other in self.watches.values()])
-        elif not self._astray:
-            self.own_fault = ""
+        if self._astray or self.own_fault:
+            self._look_to_ourselves(received_ns, wrong=wrong)
         if self.own_fault:
             for node_id in tuple(self._doubted):
                 self._trust(node_id, trusted=True)
         self._trust(batch.node_id, trusted=not wrong or bool(self.own_fault))
+
+    def _look_to_ourselves(self, received_ns: int, *, wrong: bool) -> None:
+        """Whether it is our own clock that jumped: asked of the nodes that speak; the dead remember another day."""
+        stale_ns = round(self.waiting.patience.stale_s * SECOND)
+        live = {
+            name: watch.verdict
+            for name, watch in self.watches.items()
+            if watch.taken_ns is not None and abs(received_ns - watch.taken_ns) <= stale_ns
+        }
+        astray = sum(name in self._astray for name in live)
+        if wrong and 2 * astray > len(live):
+            self.own_fault = our_own_fault(list(live.values()))
+        elif not astray:
+            self.own_fault = ""
 
     def _trust(self, node_id: str, *, trusted: bool) -> None:
         if trusted == (node_id not in self._doubted):
             return
         (self._doubted.discard if trusted else self._doubted.add)(node_id)
         for sensor_id in self.registry.sensors_of(node_id):
-            self.waiting.trust(sensor_id, trusted=trusted)
+            if self.registry.node_of(sensor_id) == node_id:  # not what it once spoke for
+                self.waiting.trust(sensor_id, trusted=trusted)
 
     def _take(self, node_id: str, content: Content, received_ns: int, said: Said) -> None:
-        sensor_id = content.sensor_id
-        if not self.registry.may_speak(node_id, sensor_id):
+        sensor_id, at_ns = content.sensor_id, _instant_of(content)
+        speaks = self.registry.node_of(sensor_id, at_ns) == node_id
+        if speaks or self.registry.node_of(sensor_id, received_ns) == node_id:
+            said.episodes += self._judge(node_id, content, received_ns)
+        if not speaks and node_id not in self._doubted:
             self.counts["not-its-sensor"] += 1
             return
-        said.episodes += self._judge(node_id, content, received_ns)
-        if self._is_passed_over(node_id, content):
+        if self._is_passed_over(node_id, content, received_ns):
             return
-        site = self.registry.site(sensor_id, received_ns)
-        content = _shifted(content, site)
+        if isinstance(content, Detection) and self._is_told(content):
+            return
+        content = _shifted(content, self.registry.site(sensor_id, at_ns))
         if isinstance(content, Snippet):
             self.machines.desk.receive_clip(content.pulse_ids, content.clip)
             if content.flac:
@@ -219,10 +248,15 @@ class Core:
         words = "" if watch is None else watch.verdict.words
         return [*condition.heartbeat(content, received_ns), *condition.clock(words, received_ns)]
 
-    def _is_passed_over(self, node_id: str, content: Content) -> bool:
+    def _is_passed_over(self, node_id: str, content: Content, received_ns: int) -> bool:
         """Whether a message is not to be used, and is counted: a wrong clock, or maintenance."""
         if node_id in self._doubted:
             self.counts["clock-bad"] += 1
+            if self.registry.node_of(content.sensor_id) == node_id:
+                self.waiting.miss(content.sensor_id, received_ns)  # whenever it really was
+            return True
+        if self._live and _instant_of(content) > received_ns + AHEAD_NS:
+            self.counts["ahead"] += 1  # nobody has heard tomorrow; exercises play recordings of any day
             return True
         at_ns = content.pick.onset_ns if isinstance(content, Detection) else None
         if at_ns is not None and self.registry.under_maintenance(content.sensor_id, at_ns) is not None:
@@ -230,13 +264,50 @@ class Core:
             return True
         return False
 
+    def _is_told(self, detection: Detection) -> bool:
+        """Whether this impulse was told before: by a listener that began again, or a recording that is played again."""
+        told = self._pulses.setdefault(detection.sensor_id, {})
+        onset_ns = detection.pick.onset_ns
+        if detection.pulse_id in told:
+            self.counts["told-before"] += 1
+            return True
+        told[detection.pulse_id] = onset_ns
+        if len(told) > MOST_PULSES:
+            oldest_ns = max(told.values()) - REMEMBERED_NS
+            self._pulses[detection.sensor_id] = {
+                name: at_ns for name, at_ns in list(told.items())[-MOST_PULSES // 2 :] if at_ns >= oldest_ns
+            }
+        return False
+
     def _adopt(self, registry: Registry) -> None:
         self.registry = registry
+        gone = self.watches.keys() - registry.keys.keys()
+        for node_id in gone:
+            del self.watches[node_id]
+        self._astray -= gone
+        self._doubted -= gone
+        if not self._astray:
+            self.own_fault = ""
         self.waiting.expect(site.sensor_id for site in registry.network.sites if site.valid_to_ns is None)
+        for site in registry.network.sites:
+            if site.valid_to_ns is None:
+                trusted = registry.node_of(site.sensor_id) not in self._doubted
+                self.waiting.trust(site.sensor_id, trusted=trusted)
 
     def _watch_over(self, now_ns: int) -> None:
         names = sorted({site.sensor_id for site in self.registry.network.sites})
         self.conditions = {name: self.conditions.get(name) or Condition(name, now_ns) for name in names}
+
+
+def _instant_of(content: Content) -> int:
+    """The instant that a message speaks of, as its node has it."""
+    if isinstance(content, Detection):
+        return content.pick.onset_ns
+    if isinstance(content, Heartbeat):
+        return content.heard_until_ns
+    if isinstance(content, Farewell):
+        return content.at_ns
+    return content.clip.start_ns if isinstance(content, Snippet) else content.start_ns
 
 
 def _shifted(content: Content, site: Site | None) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sensors import time_source
 from sensors.cell import cell_of
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from sensors.transport import Transport
     from shotfix.config_node import ClockConfig, NodeConfig, SourceConfig
 
-CELL_M = 2000
+CELL_M: Final = 2000
 """Of a city whose centre does not say otherwise."""
+LATENCY_SIGMAS_S: Final = {"microphone": 0.0005, "stdin": 0.05, "rtp": 0.005, "stream": 0.3}
+"""How surely stamps are known to be late by ``latency_s``, where nobody has measured: of a card's driver, of a pipe
+between two programs, of a network and whole packets, of a camera's codec and its buffers."""
+SERVED_SIGMA_S: Final = 0.02
+"""The same of a microphone behind a sound server: it is stamped when it comes, late by some blocks."""
 
 
 def source_of(config: NodeConfig) -> Callable[[], Source]:
@@ -56,6 +61,19 @@ def source_of(config: NodeConfig) -> Callable[[], Source]:
     from sensors.stream import Stream  # noqa: PLC0415
 
     return lambda: Stream(source.url or "")
+
+
+def latency_of(source: SourceConfig, opened: Source | None) -> tuple[float, float]:
+    """How late a source's stamps are at best and one standard deviation of that, s; as stated, else by its kind.
+
+    A microphone is a sound server's until the one that was opened shows itself to be a card.
+    """
+    sigma_s = source.latency_sigma_s
+    if sigma_s is None:
+        sigma_s = LATENCY_SIGMAS_S.get(source.kind, 0.0)
+        if source.kind == "microphone" and not getattr(opened, "bare", False):
+            sigma_s = SERVED_SIGMA_S
+    return source.latency_s, sigma_s
 
 
 def patience_of(config: NodeConfig) -> Patience:

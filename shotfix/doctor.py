@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with program, device, clock, disk, network and geometry, and what to do about it."""
+"""The doctor: what is wrong with a machine or its configuration, and what to do about it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ LEAST_ROOM_BYTES: Final = 200_000_000
 GOOD_SIGMA_S: Final = 0.001  # a third of a metre
 WORST_SIGMA_S: Final = 0.02  # seven metres: no better than the middle of the block
 
+NETWORK: Final = "network.toml"
+AT_A_LEAP: Final = (
+    "nodes take it for a clock that jumped: for up to ten minutes after it shots are placed worse, or not at all"
+)
+
 
 def examine(path: Path | None) -> list[Finding]:
     """Look at everything that a configuration names; without one, at the machine."""
@@ -45,7 +50,9 @@ def examine(path: Path | None) -> list[Finding]:
     try:
         kind = kind_of(path)
         if kind == "node":
-            return [*findings, Finding("configuration", "OK", f"{path.name}: a sensor node"), *node(read_node(path))]
+            found = Finding("configuration", "OK", f"{path.name}: a sensor node")
+            config = read_node(path)
+            return [*findings, found, *node(config), *_all(lambda: place(config, path))]
         if kind == "site":
             return [*findings, Finding("configuration", "OK", f"{path.name}: a centre"), *site(read_site(path))]
         from shotfix.registry import read_registry  # noqa: PLC0415  (few have a register alone)
@@ -205,9 +212,7 @@ def judged_clock(reading: Reading, *, needed: bool) -> Finding:
             "clock", "WARN" if needed else "OK", said, "good for some metres; GPS makes it one" if needed else ""
         )
     if reading.leap:
-        return Finding(
-            "clock", "WARN", f"{said}; a leap second comes at the end of the day", "it is taken into account"
-        )
+        return Finding("clock", "WARN", f"{said}; a leap second comes at the end of the UTC day", AT_A_LEAP)
     return Finding("clock", "OK", said)
 
 
@@ -314,6 +319,26 @@ def courier(name: str, url: str) -> Iterator[Finding]:
         remedy = "alerts wait in the outbox until it does; is the receiver running?"
         said = f"{split.hostname}:{port} does not answer ({error.strerror or type(error).__name__})"
         yield Finding(f"courier {name}", "WARN", said, remedy)
+
+
+def place(config: NodeConfig, path: Path) -> Iterator[Finding]:
+    """Whether a node's file and the network's place its sensors alike, where network.toml lies beside or above it."""
+    from shotfix.enrolling import same_place  # noqa: PLC0415  (it writes folders and keys)
+    from shotfix.registry import read_registry  # noqa: PLC0415  (as above)
+
+    folder = path.resolve().parent
+    network = next((each / NETWORK for each in (folder, folder.parent) if (each / NETWORK).is_file()), None)
+    if network is None:
+        return  # a node of its own: the centre alone knows
+    try:
+        differing = same_place(config, read_registry(network))
+    except ConfigError as error:
+        yield from (Finding(NETWORK, "WARN", str(each), "mend it") for each in error.problems)
+        return
+    if not differing:
+        yield Finding("place", "OK", f"{network.name} has the same of every sensor")
+    for said in differing:
+        yield Finding("place", "WARN", said, "mend the one that is not as surveyed")
 
 
 def geometry(registry: Registry) -> Iterator[Finding]:

@@ -7,28 +7,28 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import SECOND, instant_text, seconds_between
 from alerts.alert import Alert
 from alerts.record.store import StoreError
-from shotfix.checkpoint import CheckpointError, kept, newest, save, thin
+from shotfix.checkpoint import CheckpointError, damaged, kept, newest, save, thin
+from shotfix.engine_parts import Arrival, Pulse, settle
 from shotfix.entries import LISTEN_BACK_NS, Begin, silence_body, take, tick_body, weather_body
+from shotfix.registry import Registry, RegistryError
 from shotfix.segment import Entry, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from acoustic.air import Air
     from sensors.condition import Episode
     from sensors.message import Batch
-    from sensors.snippet import Snippet
     from shotfix.charter import Charter
     from shotfix.core import Core, Said
+    from shotfix.engine_parts import Keeper
     from shotfix.journal import Journal
-    from shotfix.registry import Registry
 
 GROUP: Final = 512
 """Entries written with one fsync at most."""
@@ -37,60 +37,9 @@ IDLE_S: Final = 0.05
 CHECKPOINT_NS: Final = 60 * SECOND
 SILENCE_STEP_NS: Final = SECOND
 STUCK_NS: Final = 10 * SECOND
+COMPLAIN_NS: Final = 10 * SECOND
 
 _log = logging.getLogger(__name__)
-
-
-class Keeper(Protocol):
-    """Where alerts and sound are kept."""
-
-    def keep(self, alerts: Sequence[Alert]) -> None:
-        """Store alerts and queue what is to be delivered, in one transaction; StoreError when that cannot be."""
-        ...
-
-    def keep_missing(self, alerts: Sequence[Alert]) -> int:
-        """Store those that are not stored yet in any wording; how many there were."""
-        ...
-
-    def keep_sound(self, snippet: Snippet) -> None:
-        """Have a snippet stored, soon; never raises: a full disk costs sound, not alerts, and is counted."""
-        ...
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything that was handed over is stored."""
-        ...
-
-
-@dataclass(slots=True)
-class _Arrival:
-    kind: str
-    at_ns: int
-    body: bytes
-    done: Future[bool] | None = None
-    since_ns: int | None = None
-    """When the last message came that it follows from; None: itself."""
-    batch: Batch | None = None
-    """What its body says, where that is known."""
-
-
-@dataclass(slots=True)
-class Pulse:
-    """What the engine did last, for health and metrics; read by other threads."""
-
-    ready: bool = False
-    looped_ns: int = 0
-    disk_refuses: bool = False
-    """The last group could not be written."""
-    store_refuses: bool = False
-    """The last alerts could not be committed; they wait."""
-    disk_refused: int = 0
-    """Groups that could not be written; their senders were told to come again."""
-    store_refused: int = 0
-    repeated: int = 0
-    """Messages that had come before."""
-    latencies_s: list[float] = field(default_factory=list)
-    """From the arrival of the last message that an alert needed to its commitment; emptied by whoever reads it."""
 
 
 class Engine:
@@ -104,7 +53,7 @@ class Engine:
     charter : Charter
         From what a core is built.
     registry : Registry
-        As it is now; where it differs from the core's, the difference becomes an entry.
+        As it is now; where it differs from the core's, the difference becomes an entry, under a number of its own.
     journal : Journal
         Where entries go.
     checkpoints : Path
@@ -113,6 +62,8 @@ class Engine:
         Where alerts go.
     now_ns : callable
         The wall clock, nanoseconds UTC.
+    told_revision : int
+        The greatest number that a revision of the register ever had.
     """
 
     def __init__(
@@ -123,41 +74,58 @@ class Engine:
         checkpoints: Path,
         keeper: Keeper,
         now_ns: Callable[[], int],
+        told_revision: int = 0,
     ) -> None:
         self._charter = charter
         self._registry = charter.share(registry)
+        self._told_revision = told_revision
+        self.changes: tuple[str, ...] = ()
+        """What of the register is otherwise than before the start, in words."""
+        self.observe_latency: Callable[[float], None] = lambda _seconds: None
+        """Takes the seconds from the arrival of the last message that an alert needed to its commitment."""
         self._journal = journal
         self._checkpoints = checkpoints
         self._keeper = keeper
         self._now_ns = now_ns
-        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
-        self._decided: list[_Arrival] = []  # ticks that wait to be written
+        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._decided: list[Arrival] = []  # ticks that wait to be written
         self._unsaved: list[Alert] = []
         self._needed_ns: list[int] = []  # when the last message came that each of them needed
         self._saved_ns = 0
         self._silent_ns = 0
         self._looked_ns = 0
-        self._air = charter.air
+        self._complained_ns = 0
+        # What is wanted, and what is on the disk: a difference is written again and again until the disk takes it.
+        self._wanted_air = self._taken_air = charter.air
         self.pulse = Pulse()
         self.core: Core = self._restore()
+        self._wanted_registry = self._registry.encode()
+        self._taken_registry = self.core.registry.encode()
+        self._decided = self._revisions(now_ns())
 
     # other threads
 
     def submit(self, kind: str, at_ns: int, body: bytes, batch: Batch | None = None) -> Future[bool]:
         """Hand over an entry; the future is done when it is on the disk, or raises JournalError when it is not."""
         done: Future[bool] = Future()
-        self._arrivals.put(_Arrival(kind, at_ns, body, done, batch=batch))
+        self._arrivals.put(Arrival(kind, at_ns, body, done, batch=batch))
         return done
 
     def revise(self, registry: Registry, air: Air) -> None:
-        """Take over another register, and another report of the weather, where they differ from today's."""
-        now_ns = self._now_ns()
-        registry = self._charter.share(registry)
-        if registry.encode() != self.core.registry.encode():
-            self._arrivals.put(_Arrival("network", now_ns, registry.encode()))
-        if air != self._air:
-            self._air = air
-            self._arrivals.put(_Arrival("weather", now_ns, weather_body(air)))
+        """Take over another register, and another report of the weather, as soon as the disk takes the difference."""
+        self._registry = self._charter.share(registry)
+        self._wanted_registry = self._registry.encode()
+        self._wanted_air = air
+
+    @property
+    def damaged_checkpoints(self) -> int:
+        """Checkpoints that were found damaged and set aside, ever."""
+        return damaged(self._checkpoints)
+
+    @property
+    def registry_revision(self) -> int:
+        """The number of the register that is in force, or about to be."""
+        return self._registry.revision
 
     def alive(self, now_ns: int) -> bool:
         """Whether the loop went round lately."""
@@ -198,7 +166,9 @@ class Engine:
 
     def step(self, wait_s: float) -> None:
         """Write what has come, take it, decide what can be decided, keep what was said."""
-        group = self._decided + self._news(self._arrived(0.0 if self._decided else wait_s))
+        # What a full disk refused is tried again at leisure.
+        hurries = bool(self._decided) and not self.pulse.disk_refuses
+        group = self._decided + self._news(self._arrived(0.0 if hurries else wait_s))
         self._decided = []
         if group and self._write(group):
             self._take(group)
@@ -212,8 +182,8 @@ class Engine:
             _tell(self.core.look_round(now_ns))
         self.pulse.looped_ns = now_ns
 
-    def _arrived(self, wait_s: float) -> list[_Arrival]:
-        arrived: list[_Arrival] = []
+    def _arrived(self, wait_s: float) -> list[Arrival]:
+        arrived: list[Arrival] = []
         try:
             arrived.append(self._arrivals.get(timeout=wait_s) if wait_s else self._arrivals.get_nowait())
             while len(arrived) < GROUP:
@@ -222,7 +192,7 @@ class Engine:
             pass
         return arrived
 
-    def _news(self, arrived: list[_Arrival]) -> list[_Arrival]:
+    def _news(self, arrived: list[Arrival]) -> list[Arrival]:
         """What has come without what had come before: that is on the disk already, and acknowledged again."""
         news = []
         for arrival in arrived:
@@ -230,10 +200,10 @@ class Engine:
                 news.append(arrival)
             else:
                 self.pulse.repeated += len(arrival.batch.envelopes)
-                _settle(arrival)
+                settle(arrival)
         return news
 
-    def _write(self, group: list[_Arrival]) -> bool:
+    def _write(self, group: list[Arrival]) -> bool:
         """Put a group on the disk and tell those who wait for it; False when the disk refused."""
         try:
             for arrival in group:
@@ -241,21 +211,33 @@ class Engine:
             self._journal.flush()
         except JournalError as error:
             self.pulse.disk_refused += 1
+            self._complain(len(group), error)
             self.pulse.disk_refuses = True
-            _log.error("the journal cannot be written, %d messages were sent back: %s", len(group), error)
             for arrival in group:
-                _settle(arrival, error)
+                settle(arrival, error)
             return False
         self.pulse.disk_refuses = False
         for arrival in group:
-            _settle(arrival)
+            settle(arrival)
         return True
 
-    def _take(self, group: list[_Arrival]) -> None:
+    def _complain(self, messages: int, error: JournalError) -> None:
+        """Tell the log, when it begins and now and then; a full disk may be the log's, too."""
+        now_ns = self._now_ns()
+        if self.pulse.disk_refuses and abs(now_ns - self._complained_ns) < COMPLAIN_NS:
+            return
+        self._complained_ns = now_ns
+        _log.error("the journal cannot be written, %d messages were sent back: %s", messages, error)
+
+    def _take(self, group: list[Arrival]) -> None:
         first = self._journal.end - len(group) + 1
         for position, arrival in enumerate(group, start=first):
             entry = Entry(position, arrival.kind, arrival.at_ns, arrival.body)
             said = take(self.core, entry, self._charter, arrival.batch)
+            if arrival.kind == "network":
+                self._taken_registry = arrival.body
+            elif arrival.air is not None:
+                self._taken_air = arrival.air
             if self._gather(said):
                 self._needed_ns.append(arrival.at_ns if arrival.since_ns is None else arrival.since_ns)
 
@@ -271,15 +253,25 @@ class Engine:
         return bool(alerts)
 
     def _decide(self, now_ns: int, since_ns: int) -> None:
-        """Make an entry of what the clock decides: it is written before it is thought about."""
+        """Make an entry of what the clock decides, or a reload: it is written before it is thought about."""
+        self._decided += self._revisions(now_ns)
         watermark_ns = self.core.due(now_ns)
         if watermark_ns is not None:
-            self._decided.append(_Arrival("tick", now_ns, tick_body(watermark_ns), since_ns=since_ns))
+            self._decided.append(Arrival("tick", now_ns, tick_body(watermark_ns), since_ns=since_ns))
             return
         silent_ns = self.core.silent_until(now_ns)
         if silent_ns is not None and silent_ns >= self._silent_ns + SILENCE_STEP_NS:
             self._silent_ns = silent_ns
-            self._decided.append(_Arrival("note", now_ns, silence_body(silent_ns)))
+            self._decided.append(Arrival("note", now_ns, silence_body(silent_ns)))
+
+    def _revisions(self, now_ns: int) -> list[Arrival]:
+        """Register and weather, where those that are wanted are not yet on the disk."""
+        registry, air, wanted = self._wanted_registry, self._wanted_air, []
+        if registry != self._taken_registry:
+            wanted.append(Arrival("network", now_ns, registry))
+        if air != self._taken_air:
+            wanted.append(Arrival("weather", now_ns, weather_body(air), air=air))
+        return wanted
 
     def _save(self) -> None:
         """Commit alerts; what the store refuses is tried again with the next."""
@@ -293,7 +285,8 @@ class Engine:
             _log.error("%d alerts wait for the store: %s", len(self._unsaved), error)
             return
         now_ns = self._now_ns()
-        self.pulse.latencies_s += [seconds_between(since_ns, now_ns) for since_ns in self._needed_ns]
+        for since_ns in self._needed_ns:
+            self.observe_latency(seconds_between(since_ns, now_ns))
         self._unsaved, self._needed_ns = [], []
         self.pulse.store_refuses = False
 
@@ -323,14 +316,17 @@ class Engine:
         self.core = core
         for entry in self._journal.entries(position):
             self._gather(take(core, entry, self._charter))
-        if core.registry.encode() != self._registry.encode():
-            self._decided.append(_Arrival("network", self._now_ns(), self._registry.encode()))
+        self._renumber(core.registry)
         core.begin(self._now_ns())
         return core
 
     def _found(self) -> tuple[int, Core]:
         """A core built anew, which listens back into what another program or configuration left in the journal."""
-        after = self._listened_back_to()
+        after, former = self._listened_back_to()
+        if former is None:
+            self._registry = self._registry.numbered(max(self._registry.revision, self._told_revision))
+        else:
+            self._renumber(former)
         begin = Begin(self._charter, self._registry.encode(), after)
         self._journal.append("begin", self._now_ns(), begin.encode())
         position = self._journal.flush()
@@ -338,6 +334,11 @@ class Engine:
         # What was acknowledged, but was not told before the former program ended, is told now.
         self._keeper.keep_missing(alerts)
         return position, core
+
+    def _renumber(self, former: Registry) -> None:
+        """Give the register a number above all former ones where it changed; else the one it has."""
+        self._registry, words = former.revised(self._registry, self._told_revision)
+        self.changes = words or self.changes
 
     def _listen_back(self, begin: Begin, position: int) -> tuple[Core, list[Alert]]:
         core = self.core = begin.core()
@@ -348,19 +349,28 @@ class Engine:
             alerts += [event for event in said.events if isinstance(event, Alert)] if said is not None else []
         return core, alerts
 
-    def _listened_back_to(self) -> int:
-        """The entry behind which a new core begins to listen."""
+    def _listened_back_to(self) -> tuple[int, Registry | None]:
+        """The entry behind which a new core begins to listen, and the register that was in force, where it is known."""
         recent: deque[tuple[int, int]] = deque()
         after = self._journal.oldest - 1
+        register: Entry | None = None
         for entry in self._journal.entries(after):
+            register = entry if entry.kind in {"network", "begin"} else register
             recent.append((entry.position, entry.at_ns))
             while recent[0][1] < entry.at_ns - LISTEN_BACK_NS:
                 after = recent.popleft()[0]
-        return after
+        return after, None if register is None else _registry_in(register)
 
     def _begin_of(self, position: int) -> Begin:
         (entry,) = self._journal.entries(position - 1, position)
         return Begin.decode(entry.body)
+
+
+def _registry_in(entry: Entry) -> Registry | None:
+    try:
+        return Registry.decode(entry.body if entry.kind == "network" else Begin.decode(entry.body).registry)
+    except (JournalError, RegistryError):  # another version wrote it
+        return None
 
 
 def _tell(episodes: list[Episode]) -> None:
@@ -368,13 +378,3 @@ def _tell(episodes: list[Episode]) -> None:
     for episode in episodes:
         ended = "" if episode.until_ns is None else f", over since {instant_text(episode.until_ns, 0)}"
         _log.warning("sensor %s: %s%s (%s)", episode.sensor_id, episode.kind, ended, episode.detail)
-
-
-def _settle(arrival: _Arrival, error: Exception | None = None) -> None:
-    """Tell whoever waits for an entry, unless they have gone."""
-    if arrival.done is None or not arrival.done.set_running_or_notify_cancel():
-        return
-    if error is None:
-        arrival.done.set_result(True)
-    else:
-        arrival.done.set_exception(error)

@@ -1,4 +1,4 @@
-"""Entries: what the journal's bodies mean, and how a core takes them; live and in a replay the same."""
+"""Entries: what the journal's bodies mean to a core, the same live as in a replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acoustic.air import Air
 from acoustic.instant import SECOND
 from alerts.alert import Alert
 from sensors.identity import MAGIC, SEAL_BYTES
-from sensors.wire import decode_batch, encode_batch
+from sensors.wire import decode_batch
 from shotfix.charter import Charter
 from shotfix.core import Said
 from shotfix.registry import Registry
@@ -78,11 +78,6 @@ def silence_body(until_ns: int) -> bytes:
 def weather_body(air: Air) -> bytes:
     """The body of a report of the weather, in force from the entry's own instant on."""
     return msgspec.json.encode(air)
-
-
-def heard_body(batch: Batch) -> bytes:
-    """The body of what the centre's own listeners heard in the stream of a node."""
-    return encode_batch(batch)
 
 
 def take(core: Core, entry: Entry, charter: Charter, batch: Batch | None = None) -> Said | None:

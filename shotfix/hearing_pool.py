@@ -41,7 +41,7 @@ doing, or that of a system without memory."""
 
 
 class HearingPool:
-    """Worker processes, each with its sensors. Any thread may submit; one polls.
+    """Worker processes, each with its sensors. Any thread may submit, and does not wait; one polls, and it does.
 
     A node keeps a chunk until it is released: until all that is in it was told, and no listener that had to begin again
     would need it to say what is not told yet. So a worker, or all of the centre, may die at any moment: the nodes send
@@ -89,7 +89,8 @@ class HearingPool:
         self._farewells: dict[str, Farewell] = {}
         self._ending: dict[str, EndStream] = {}  # streams that end when their last chunks were sent again
         self._lock = threading.RLock()
-        self._workers = [Worker(self._setups_of(place, workers), self._limits) for place in range(workers)]
+        self._count = workers
+        self._workers = [Worker(self._setups_of(self._setups, place), self._limits) for place in range(workers)]
         self._busy_since_s = [time.monotonic()] * workers
 
     def submit(self, node_id: str, boot_id: str, sequence: int, chunk: AudioChunk) -> Submitted:
@@ -140,19 +141,21 @@ class HearingPool:
         with self._lock:
             self._setups = dict(setups)
             for place in range(len(self._workers)):
-                self._order(place, Revise(self._setups_of(place, len(self._workers))))
+                self._order(place, Revise(self._setups_of(self._setups, place)))
 
     def poll(self, timeout_s: float = 0.0) -> tuple[Result, ...]:
         """What came since, in order; wait for the first of it so long, s."""
         with self._lock:
-            connections = [worker.connection for worker in self._workers]
+            workers = list(enumerate(self._workers))
             waiting_s = 0.0 if self._ready else timeout_s
-        ready = wait(connections, waiting_s)
+        ready = wait([worker.connection for _, worker in workers], waiting_s)
+        # Whoever submits must not wait for a worker that speaks slowly, ends or begins: no lock meanwhile.
+        for place, worker in workers:
+            if worker.connection in ready and not self._collect(place, worker):
+                self._replace(place, worker)
+            elif self._hangs(place, worker):
+                self._replace(place, worker, hung=True)
         with self._lock:
-            for place, worker in enumerate(self._workers):
-                if worker.connection in ready:
-                    self._collect(place, worker)
-            self._end_hangs()
             told, self._ready = self._ready, []
             return tuple(told)
 
@@ -230,22 +233,25 @@ class HearingPool:
         worker.order(order)
 
     def _place(self, sensor_id: str) -> int:
-        return zlib.crc32(sensor_id.encode()) % len(self._workers)
+        return zlib.crc32(sensor_id.encode()) % self._count
 
-    def _setups_of(self, place: int, workers: int) -> tuple[Setup, ...]:
-        return tuple(s for name, s in self._setups.items() if zlib.crc32(name.encode()) % workers == place)
+    def _setups_of(self, setups: Mapping[str, Setup], place: int) -> tuple[Setup, ...]:
+        return tuple(setup for name, setup in setups.items() if self._place(name) == place)
 
     # collecting
 
-    def _collect(self, place: int, worker: Worker) -> None:
+    def _collect(self, place: int, worker: Worker) -> bool:
+        """Take what a worker says; False when it is gone."""
         try:
             while worker.connection.poll():
-                answered = worker.answer()
-                self._busy_since_s[place] = time.monotonic()
-                if answered is not None:
-                    self._tell(*answered)
+                answers = worker.answer()
+                with self._lock:
+                    self._busy_since_s[place] = time.monotonic()
+                    if answers is not None:
+                        self._tell(worker.answered(), answers)
         except (OSError, WireError):
-            self._replace(place)
+            return False
+        return True
 
     def _tell(self, order: Order, answers: tuple[Answer, ...]) -> None:
         self._blames.pop(_blamed(order), None)
@@ -272,20 +278,25 @@ class HearingPool:
 
     # workers that die
 
-    def _end_hangs(self) -> None:
-        now_s = time.monotonic()
-        for place, worker in enumerate(self._workers):
-            if worker.unanswered and now_s - self._busy_since_s[place] > LONGEST_ANSWER_S:
-                self._replace(place, hung=True)
+    def _hangs(self, place: int, worker: Worker) -> bool:
+        with self._lock:
+            return bool(worker.unanswered) and time.monotonic() - self._busy_since_s[place] > LONGEST_ANSWER_S
 
-    def _replace(self, place: int, *, hung: bool = False) -> None:
+    def _replace(self, place: int, worker: Worker, *, hung: bool = False) -> None:
         """Begin again what a worker was doing when it died."""
-        worker = self._workers[place]
         worker.stop()
+        setups = self._setups
+        successor = Worker(self._setups_of(setups, place), self._limits)
+        with self._lock:
+            self._workers[place] = successor
+            self._busy_since_s[place] = time.monotonic()
+            if self._setups is not setups:  # revised just now
+                self._order(place, Revise(self._setups_of(self._setups, place)))
+            self._begin_again(place, worker, hung=hung)
+
+    def _begin_again(self, place: int, worker: Worker, *, hung: bool) -> None:
         self.counts["died"] += 1
         names = frozenset(name for name in self._setups if self._place(name) == place)
-        self._workers[place] = Worker(self._setups_of(place, len(self._workers)), self._limits)
-        self._busy_since_s[place] = time.monotonic()
         self._blame(worker, hung=hung)
         first = self._ledger.lose(names)
         spoke = sorted(name for name in names if name in self._nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import signal
@@ -84,6 +85,7 @@ class Worker:
         self.process = context.Process(target=work, args=(theirs, setups, limits), daemon=True)
         self.process.start()
         theirs.close()
+        atexit.register(self.process.kill)  # an owner that ends without `stop`: the library's SIGTERM is not heard
         self.ready = False
         """Whether the process has begun to work; before that, whatever ends it is not what it was told."""
         self.unanswered: deque[Order] = deque()
@@ -96,8 +98,8 @@ class Worker:
         self.unanswered.append(order)
         self._orders.put(order)
 
-    def answer(self) -> tuple[Order, tuple[Answer, ...]] | None:
-        """The next order that was answered, and the answers; None, once, for the word that it is ready. Waits for it.
+    def answer(self) -> tuple[Answer, ...] | None:
+        """The next answers; None, once, for the word that it is ready. Waits for it; for one thread alone.
 
         Raises
         ------
@@ -110,12 +112,21 @@ class Worker:
                 self.ready = True
                 return None
             count = int.from_bytes(self.connection.recv_bytes(4), "big")
-            answers = tuple(decode_answer(self.connection.recv_bytes(LARGEST_ANSWER_BYTES)) for _ in range(count))
+            return tuple(decode_answer(self.connection.recv_bytes(LARGEST_ANSWER_BYTES)) for _ in range(count))
         except EOFError as error:
             raise ConnectionResetError(str(error)) from None
+
+    def answered(self) -> Order:
+        """The order that the last answers are to, which has none no longer.
+
+        Raises
+        ------
+        WireError
+            When there is none.
+        """
         if not self.unanswered:
             raise WireError("a worker answers what it was not asked")
-        return self.unanswered.popleft(), answers
+        return self.unanswered.popleft()
 
     @property
     def was_killed(self) -> bool:
@@ -127,6 +138,7 @@ class Worker:
         self._orders.put(None)
         self.process.kill()
         self.process.join()
+        atexit.unregister(self.process.kill)
         self._thread.join()
         self.connection.close()
 
@@ -138,7 +150,9 @@ class Worker:
 
 def work(connection: Connection, setups: tuple[Setup, ...], limits: Limits) -> None:
     """The life of a worker process: until its owner is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the keyboard it comes to everybody: the owner decides
+    # From the keyboard, or from a service manager, they come to everybody: the owner decides, and ends last.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _limit(limits)
     bench = Bench(setups)
     with contextlib.suppress(EOFError, OSError):

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from acoustic.instant import SECOND
 from sensors.chunk import AudioChunk
 from sensors.identity import ForgedError, IdentityError
 from sensors.message import Ack
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from shotfix.streams import Streams
 
 ACCEPTED: Final = 200
+REASONS: Final = ("forged", "foreign", "malformed", "too-busy", "disk")
+"""Why a batch is refused."""
+SAID_ANEW_NS: Final = 10 * SECOND
+"""How often the log tells of refused batches, for each reason: strangers must not be able to fill it."""
 MOST_WAITING: Final = 20_000
 """Batches between their arrival and the disk: beyond, senders are told to come again."""
 
@@ -70,13 +75,14 @@ class Ingest:
         self, keyring: Keyring, engine: Engine, streams: Streams | None, centre_boot: str, now_ns: Callable[[], int]
     ) -> None:
         self.keyring = keyring
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(("accepted", "unheard-sound", *REASONS), 0))
         """Batches by what became of them."""
         self._engine = engine
         self._streams = streams
         self._boot = centre_boot
         self._now_ns = now_ns
         self._waiting = 0
+        self._said: dict[str, tuple[int | None, int]] = {}  # by reason: when the log was told, and of how many in all
 
     async def take(self, sealed: bytes) -> Answer:
         """Take one batch; the answer comes when all of it that must not be lost is on the disk."""
@@ -123,5 +129,16 @@ class Ingest:
     def _refused(self, status: int, reason: str, words: object) -> Answer:
         self.counts[reason] += 1
         if status != UNAVAILABLE:
-            _log.warning("a batch was refused (%s): %s", reason, words)
+            self._tell(reason, words)
         return Answer(status, error=" ".join(str(words).split()))
+
+    def _tell(self, reason: str, words: object) -> None:
+        """Tell the log of the first, and of the others together, now and then."""
+        now_ns = self._now_ns()
+        said_ns, told = self._said.get(reason, (None, 0))
+        if said_ns is not None and abs(now_ns - said_ns) < SAID_ANEW_NS:
+            return
+        others = self.counts[reason] - told - 1
+        self._said[reason] = now_ns, self.counts[reason]
+        more = f", and {others} more since the last line" if others > 0 else ""
+        _log.warning("a batch was refused (%s): %s%s", reason, words, more)

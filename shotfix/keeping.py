@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from alerts.record.store import ContradictionError
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from shotfix.clips import ClipStore
 
 WAIT_S: Final = 0.2
+MOST_WAITING_BYTES: Final = 64 << 20
+"""Sound that waits to be stored, while workers or the disk are behind; beyond, the oldest is let go."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,16 +38,32 @@ class Keeping:
         Where sound lies.
     now_ns : callable
         The wall clock, nanoseconds UTC.
+    most_waiting_bytes : int
+        Of sound that waits to be stored.
     """
 
-    def __init__(self, store: Store, routes: Sequence[Route], clips: ClipStore, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        routes: Sequence[Route],
+        clips: ClipStore,
+        now_ns: Callable[[], int],
+        most_waiting_bytes: int = MOST_WAITING_BYTES,
+    ) -> None:
         self.counts: Counter[str] = Counter()
-        """Alerts by outcome; ``contradicted`` ones, which were stored before in other words."""
+        """Revisions of alerts that were kept, by outcome."""
+        self.contradicted = 0
+        """Alerts that were stored before in other words."""
+        self.sound: Counter[str] = Counter(dict.fromkeys(("lost", "refused", "crowded-out"), 0))
+        """Sound that was not kept: ``lost`` to a disk that is full or a fault of ours, ``refused`` as not what it says,
+        and ``crowded-out`` while too much waited."""
         self.check: Callable[[Snippet], bool] | None = None
         """Hands sound to a process in which it may be decoded, False while that is behind; `put_sound` is then called
         with what it found. None: it is decoded here."""
-        self._sound: queue.SimpleQueue[Snippet] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._waiting: deque[Snippet] = deque()
+        self._waiting_bytes = 0
+        self._most_waiting_bytes = most_waiting_bytes
+        self._came = threading.Condition()  # guards all that is told of sound
         self._unstored = 0
         self._store = store
         self._routes = tuple(routes)
@@ -82,9 +99,15 @@ class Keeping:
 
     def keep_sound(self, snippet: Snippet) -> None:
         """Have a snippet stored by the thread that `run`s; at a full disk sound is lost, alerts are not."""
-        with self._lock:
+        with self._came:
             self._unstored += 1
-        self._sound.put(snippet)
+            self._waiting.append(snippet)
+            self._waiting_bytes += len(snippet.flac)
+            while self._waiting_bytes > self._most_waiting_bytes:
+                self._waiting_bytes -= len(self._waiting.popleft().flac)
+                self._unstored -= 1
+                self.sound["crowded-out"] += 1
+            self._came.notify()
 
     @property
     def settled(self) -> bool:
@@ -94,9 +117,8 @@ class Keeping:
     def run(self, stop: threading.Event) -> None:
         """Store sound until ``stop`` is set."""
         while not stop.is_set():
-            try:
-                snippet = self._sound.get(timeout=WAIT_S)
-            except queue.Empty:
+            snippet = self._next()
+            if snippet is None:
                 continue
             if self.check is None:
                 self.put_sound(snippet, checked=False)
@@ -106,17 +128,35 @@ class Keeping:
 
     def put_sound(self, snippet: Snippet, fault: str | None = None, *, checked: bool = True) -> None:
         """Store a snippet, unless somebody found that it is not what it says; once for each that was handed over."""
-        if fault is not None:
-            self.counts["refused-sound"] += 1
-            _log.warning("sound of %s was not kept: %s", snippet.sensor_id, fault)
-        elif not self._clips.put(snippet, checked=checked):
-            self.counts["lost-sound"] += 1
-        with self._lock:
-            self._unstored -= 1
+        became = "refused"
+        try:
+            if fault is not None:
+                _log.warning("sound of %s was not kept: %s", snippet.sensor_id, fault)
+            else:
+                became = "" if self._clips.put(snippet, checked=checked) else "lost"
+        except Exception:  # noqa: BLE001  (one sound that we fail on must not cost all the others)
+            became = "lost"
+            _log.exception("sound of %s was not kept, a fault of ours", snippet.sensor_id)
+        finally:
+            with self._came:
+                self._unstored -= 1
+                if became:
+                    self.sound[became] += 1
+
+    def _next(self) -> Snippet | None:
+        """The sound that has waited longest; None when none comes for a while."""
+        with self._came:
+            if not self._waiting:
+                self._came.wait(WAIT_S)
+            if not self._waiting:
+                return None
+            snippet = self._waiting.popleft()
+            self._waiting_bytes -= len(snippet.flac)
+            return snippet
 
     def _keep_one(self, alert: Alert) -> None:
         try:
             self._store.keep([alert], self._routes, self._now_ns())
         except ContradictionError as error:
-            self.counts["contradicted"] += 1
+            self.contradicted += 1
             _log.error("passed over: %s", error)

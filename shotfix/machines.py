@@ -1,9 +1,10 @@
-"""Locator and desk, wired: what a replay and a centre have in common, so that live is replay with a clock."""
+"""Locator and desk, wired: what a replay shares with a centre, so that live is replay with a clock."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,10 @@ QUIET_NS: Final = 60 * SECOND
 """How far the last watermark lies behind the last sound: every incident closes in between."""
 REVISED_NS: Final = 600 * SECOND
 """No bang is revised so long after it."""
+UNPLACED_M: Final = 2_000.0
+"""Two sensors that hear one bang without a place stand no farther apart, as ownership has it."""
+NEARLY_M: Final = 30.0
+"""By which wind, paths and clocks can make the farther of two sensors hear a bang first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +76,9 @@ class Machines:
     owned : frozenset of str or None
         Bangs belong to these machines when one of these sensors heard them first; others have other owners, and are
         counted as ``elsewhere``. None: every bang does.
+    may_have_missed : callable or None
+        Whether a sensor may have heard something before an instant that has not been told here. A bang that one of our
+        own may have heard first, unknown to us, is ours too: two may then tell of it, but never nobody.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class Machines:
         *,
         judged: bool = True,
         owned: frozenset[str] | None = None,
+        may_have_missed: Callable[[str, int], bool] | None = None,
     ) -> None:
         self.locator = Locator(
             deployment.network,
@@ -99,8 +108,18 @@ class Machines:
         self.desk = Desk(policy, mode, deployment.name, provenance)
         self.last_ns = 0
         self.owned = owned
+        self._may_have_missed = may_have_missed
+        self._network, self._frame = deployment.network, deployment.frame
         self._ours: dict[str, int] = {}  # shots that are, so that a late sensor does not change their owner
         self._elsewhere = 0
+        self.in_doubt = 0
+        """Bangs told here that another centre may tell as well."""
+
+    def adopt(self, network: Network, owned: frozenset[str] | None) -> None:
+        """Take over a revision of the network, and which of its sensors' bangs are ours."""
+        self.owned = owned
+        self._network = network
+        self.locator.receive(network)
 
     def passed_over(self) -> dict[str, int]:
         """What was not used, and why."""
@@ -144,15 +163,46 @@ class Machines:
         yield from self.desk.tick(self.last_ns + QUIET_NS)
 
     def _owns(self, shot: Fix | Unfixed) -> bool:
-        """Whether a bang is for these machines to tell of: decided once, by who heard it first."""
+        """Whether a bang is for these machines to tell of: decided once, by who heard it first or may have."""
         if self.owned is None or shot.shot_id in self._ours:
             return True
-        first = min(shot.arrivals, key=lambda a: (a.detection.pick.onset_ns, a.detection.sensor_id))
-        if shot.revision > 1 or first.detection.sensor_id not in self.owned:
+        if shot.revision > 1:
             return False
+        arrivals = [a for a in shot.arrivals if a.weight >= 0.5] or shot.arrivals
+        first = min(arrivals, key=lambda a: (a.detection.pick.onset_ns, a.detection.sensor_id)).detection
+        if first.sensor_id not in self.owned:
+            if not self._may_be_ours(shot, first):
+                return False
+            self.in_doubt += 1
         self._ours = {name: at_ns for name, at_ns in self._ours.items() if at_ns > shot.time_ns - REVISED_NS}
         self._ours[shot.shot_id] = shot.time_ns
         return True
+
+    def _may_be_ours(self, shot: Fix | Unfixed, first: Detection) -> bool:
+        """Whether one of our own sensors stood near enough to hear a bang first, and may have, unknown to us."""
+        onset_ns = first.pick.onset_ns
+        if self.owned is None or self._may_have_missed is None:
+            return False
+        missing = [name for name in sorted(self.owned) if self._may_have_missed(name, onset_ns)]
+        if not missing:
+            return False
+        theirs = self._place_of(first.sensor_id, onset_ns)
+        places = [place for name in missing if (place := self._place_of(name, onset_ns)) is not None]
+        if theirs is None or isinstance(shot, Unfixed):
+            return any(theirs is None or math.dist(place, theirs) <= UNPLACED_M for place in places)
+        modes = [((mode.place.east_m, mode.place.north_m), mode.ellipse.semi_major_m) for mode in shot.modes]
+        return any(
+            math.dist(place, there) <= math.dist(theirs, there) + unsure_m + NEARLY_M
+            for place in places
+            for there, unsure_m in modes
+        )
+
+    def _place_of(self, sensor_id: str, at_ns: int) -> tuple[float, float] | None:
+        site = self._network.site(sensor_id, at_ns)
+        if site is None:
+            return None
+        east_m, north_m, _ = self._frame.local([site.position])[0]
+        return float(east_m), float(north_m)
 
 
 def configuration_hash(deployment: Deployment, policy: Policy, street: Street) -> str:

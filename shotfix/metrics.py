@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from acoustic.instant import seconds_between
+from alerts.policy import OUTCOMES
 from sensors.condition import STATES
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _MESSAGES: Final = ("detection", "heartbeat", "farewell", "snippet", "audiochunk")
+_PASSED: Final = ("clock-bad", "maintenance", "not-its-sensor", "not-taken", "repeated")
+"""Reasons that are shown before there is any: an increase from nothing is an increase, too."""
 
 
 class Metrics:
@@ -52,7 +55,6 @@ class Metrics:
         beside: Callable[[], dict[str, dict[str, int]]],
         now_ns: Callable[[], int],
     ) -> None:
-        self._engine = engine
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "shotfix_message_to_alert_seconds",
@@ -60,13 +62,11 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS_S,
         )
+        engine.observe_latency = self._latency.observe
         self._registry.register(_Figures(engine, ingest, journal, keeping, outbox, couriers, beside, now_ns))
 
     def page(self) -> bytes:
         """Everything as text."""
-        latencies_s, self._engine.pulse.latencies_s = self._engine.pulse.latencies_s, []
-        for latency_s in latencies_s:
-            self._latency.observe(latency_s)
         return generate_latest(self._registry)
 
 
@@ -128,7 +128,8 @@ class _Figures(Collector):
         taken = CounterMetricFamily("shotfix_messages", "Messages taken", labels=("kind",))
         passed = CounterMetricFamily("shotfix_passed_over", "Messages and bangs not used", labels=("reason",))
         core = self._engine.core
-        for name, count in {**core.counts, **core.machines.passed_over()}.items():
+        begun = dict.fromkeys((*_MESSAGES, *_PASSED), 0)
+        for name, count in {**begun, **core.counts, **core.machines.passed_over()}.items():
             (taken if name in _MESSAGES else passed).add_metric((name,), count)
         refused = CounterMetricFamily("shotfix_refused", "Batches refused", labels=("reason",))
         batches = dict(self._ingest.counts)
@@ -140,12 +141,31 @@ class _Figures(Collector):
         yield CounterMetricFamily("shotfix_repeated", "Messages that had come before", value=pulse.repeated)
         yield CounterMetricFamily("shotfix_disk_refused", "Groups the disk refused", value=pulse.disk_refused)
         yield CounterMetricFamily("shotfix_store_refused", "Attempts the store refused", value=pulse.store_refused)
+        seen = core.seen
+        forgotten = {
+            "refused-as-shut": seen.refused_as_shut,
+            "forgotten-boots": seen.forgotten_boots,
+            "closed-gaps": seen.closed_gaps,
+        }
+        yield _counter("shotfix_seen_bounds", "What the bounded memory of messages cost", forgotten)
 
     def _keepings(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("shotfix_journal_bytes", "Room the journal takes", value=self._journal.size_bytes)
+        journal = {
+            "failed-flushes": self._journal.failures,
+            "torn-writes": self._journal.torn,
+            "retired-entries": self._journal.retired.entries,
+        }
+        yield _counter("shotfix_journal", "What happened to the journal since the start", journal)
+        aside = self._engine.damaged_checkpoints
+        yield GaugeMetricFamily("shotfix_checkpoints_damaged", "Checkpoints found damaged and set aside", value=aside)
         alerts = CounterMetricFamily("shotfix_alerts", "Revisions of alerts kept", labels=("outcome",))
-        for outcome, count in dict(self._keeping.counts).items():
+        kept: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+        for outcome, count in (kept | self._keeping.counts).items():
             alerts.add_metric((outcome,), count)
+        contradicted = self._keeping.contradicted
+        yield CounterMetricFamily("shotfix_contradicted", "Alerts stored before in other words", value=contradicted)
+        yield _counter("shotfix_sound_not_kept", "Sound that was not kept", dict(self._keeping.sound))
         pending = GaugeMetricFamily("shotfix_outbox_pending", "Deliveries that wait", labels=("courier",))
         dead = GaugeMetricFamily("shotfix_outbox_dead", "Deliveries given up", labels=("courier",))
         for courier in self._couriers:
@@ -154,7 +174,11 @@ class _Figures(Collector):
             dead.add_metric((courier,), counts["dead"])
         yield from (alerts, pending, dead)
         for name, counts in self._beside().items():
-            family = CounterMetricFamily(f"shotfix_{name}", f"What became of {name}, by kind", labels=("kind",))
-            for kind, count in counts.items():
-                family.add_metric((kind,), count)
-            yield family
+            yield _counter(f"shotfix_{name}", f"What became of {name}, by kind", counts)
+
+
+def _counter(name: str, says: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, says, labels=("kind",))
+    for kind, count in counts.items():
+        family.add_metric((kind,), count)
+    return family

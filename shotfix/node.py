@@ -29,14 +29,14 @@ from sensors.supervisor import LIVE, Change
 from sensors.time_source import TimeSourceError
 from sensors.timekeeper import Timekeeper
 from sensors.uplink import Pacing, Uplink
-from shotfix.devices import patience_of, source_of, time_source_of, transport_of
+from shotfix.devices import latency_of, patience_of, source_of, time_source_of, transport_of
 from shotfix.service import notify, watchdog_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sensors.message import Content
-    from sensors.source import Raw
+    from sensors.source import Raw, Source
     from sensors.time_source import Reading
     from shotfix.config_node import NodeConfig, SensorConfig
 
@@ -111,7 +111,10 @@ class Node:
         )
         self._transport = transport_of(config)
         self.uplink = Uplink(self._spool, self._key, self._transport, time.time_ns, Pacing(gather_s=GATHER_S))
-        self._source = Supervised(source_of(config), patience=patience_of(config))
+        self._make = source_of(config)
+        self._source = Supervised(self._opening, patience=patience_of(config))
+        self._opened: Source | None = None
+        self._latency = latency_of(config.source, None)
         self._clock = time_source_of(config.clock)
         self._reading: Reading | None = None
         self._fresh_reading = threading.Event()
@@ -123,9 +126,16 @@ class Node:
         self._stop = threading.Event()
         self._told_to_stop_s: float | None = None
         self._moved_s = time.monotonic()
+        self._failed: Exception | None = None
 
     def run(self) -> None:
-        """Hear until the source ends or a signal says to stop, then send the last words."""
+        """Hear until the source ends or a signal says to stop, then send the last words.
+
+        Raises
+        ------
+        Exception
+            What ended the uplink, if anything did: a node that cannot send is started again, and does not end well.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         gone = threading.Event()
@@ -144,6 +154,8 @@ class Node:
             gone.set()
             sender.join()
             self._spool.close()
+        if self._failed is not None:
+            raise self._failed
 
     def stop(self) -> None:
         """End soon; from any thread, or a signal."""
@@ -153,6 +165,10 @@ class Node:
         self._source.stop()
 
     # hearing
+
+    def _opening(self) -> Source:
+        self._opened = self._make()
+        return self._opened
 
     def _listen(self) -> None:
         for what in self._source.stream():
@@ -166,11 +182,14 @@ class Node:
         told = (change.state == LIVE, change.no_audio, change.reason)
         if told != self._told:  # a microphone that is away is looked for every few seconds: once is enough
             self._told = told
-            level = logging.INFO if change.state == LIVE else logging.WARNING
-            _log.log(level, "%s: %s", change.state, change.reason or self.config.source.kind)
+            level = logging.WARNING if change.reason or change.no_audio else logging.INFO
+            _log.log(level, "%s: %s", change.state.replace("_", "-"), change.reason or self.config.source.kind)
         was, self._live = self._live, change.state == LIVE
         if was and not self._live:
             self._interrupt()
+        latency = latency_of(self.config.source, self._opened)
+        if self._live and latency != self._latency:  # what was opened now is stamped by other means
+            self._latency, self._keeper = latency, None
 
     def _take(self, raw: Raw) -> None:
         for block in self._blocks(raw):
@@ -182,7 +201,7 @@ class Node:
             yield AudioBlock(raw.samples, raw.rate_hz, raw.start_ns, after_gap=raw.lost)
             return
         if self._keeper is None or self._keeper.rate_hz != raw.rate_hz:
-            self._keeper = Timekeeper(raw.rate_hz)
+            self._keeper = Timekeeper(raw.rate_hz, latency_s=self._latency[0], latency_sigma_s=self._latency[1])
             self._fresh_reading.set()
         if self._fresh_reading.is_set():
             self._fresh_reading.clear()
@@ -280,6 +299,7 @@ class Node:
             (ended,) = await asyncio.gather(sending, return_exceptions=True)
             if isinstance(ended, Exception):
                 _log.error("the uplink failed, the node ends; what is in the spool stays there: %r", ended)
+                self._failed = ended
                 self.stop()
 
 
@@ -288,7 +308,7 @@ def listen(config: NodeConfig) -> None:
 
     Raises
     ------
-    As `Node`.
+    As `Node` and `Node.run`.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     Node(config).run()

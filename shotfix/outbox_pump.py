@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import after, seconds_between
 from alerts.delivery import Receipt
+from alerts.record.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_SLEEP_S: Final = 0.5
 """How long something new may lie in the outbox before the pump looks."""
+REFUSED_S: Final = 1.0
+"""How long it waits when the record refuses to be read or written."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ class Pump:
     """One courier's loop; each courier has its own thread, so that a slow receiver holds up only itself.
 
     It may be killed at any moment: what was sent but not yet written down as sent is sent again under the same name.
+    While the record refuses (a full disk), nothing more is carried: what came of the last attempt is first
+    written down.
 
     Parameters
     ----------
@@ -42,25 +47,39 @@ class Pump:
     ) -> None:
         self._outbox = outbox
         self._courier = courier
+        self.name = courier.name
+        self.store_refused = 0
+        """Rounds that the record refused."""
+        self.trouble = ""
+        """Why nothing is carried just now; empty when all is well."""
         self._now_ns = now_ns
         self._sleep = sleep
+        self._unwritten: tuple[Delivery, Receipt, int] | None = None
 
     def step(self) -> int:
-        """Carry everything that is due now; how many attempts were made."""
+        """Carry everything that is due now; how many attempts were made.
+
+        Raises
+        ------
+        StoreError
+            When the record refuses. What was carried but not written down is remembered, and written down first by the
+            next step: it is not carried again meanwhile.
+        """
         attempts = 0
+        self._write_down()
         while due := self._outbox.due(self._courier.name, self._now_ns()):
             for delivery in due:
-                receipt = self._carry(delivery)
-                self._outbox.settle(delivery, receipt, self._now_ns())
+                self._unwritten = delivery, self._carry(delivery), self._now_ns()
+                self._write_down()
                 attempts += 1
         return attempts
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Carry what comes, until ``stopped()``."""
+        """Carry what comes, until ``stopped()``; a record that refuses is tried again, for ever."""
         while not stopped():
-            self.step()
+            wait_s = self._round_s()
             if not stopped():
-                self._sleep(self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S)))
+                self._sleep(wait_s)
 
     def drain(self, within_s: float) -> int:
         """Carry until nothing is pending or the time is over; how many are still pending then.
@@ -79,6 +98,27 @@ class Pump:
             if not pending or self._now_ns() >= deadline_ns:
                 return pending
             self._sleep(self._until_due_s(deadline_ns))
+
+    def _round_s(self) -> float:
+        """Carry what is due; how long to wait before the next round."""
+        try:
+            self.step()
+            wait_s = self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S))
+        except StoreError as error:
+            self.store_refused += 1
+            if not self.trouble:
+                _log.error("%s carries nothing until the record can be used again: %s", self.name, error)
+            self.trouble = f"the record refuses the deliveries of {self.name}"
+            return REFUSED_S
+        if self.trouble:
+            _log.warning("%s carries again", self.name)
+        self.trouble = ""
+        return wait_s
+
+    def _write_down(self) -> None:
+        if self._unwritten is not None:
+            self._outbox.settle(*self._unwritten)
+            self._unwritten = None
 
     def _carry(self, delivery: Delivery) -> Receipt:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from shotfix.network_reading import contents_of
 from shotfix.toml_lines import key_lines
 
 __all__ = [
-    "Maintenance", "Node", "Registry", "RegistryError", "read_registry", "write_history",
+    "HISTORY", "Maintenance", "Node", "Registry", "RegistryError", "read_registry", "told_revision", "write_history",
 ]  # fmt: skip
 
 HISTORY: Final = "network-history.jsonl"
@@ -130,16 +131,19 @@ class Registry:
             raise RegistryError([Problem("registry", 0, "", "not a table")])
         return _registry(contents_of(table, "registry", {}))
 
-    def revised(self, new: Registry) -> tuple[Registry, tuple[str, ...]]:
-        """The next revision, which is ``new`` with a number above ours, and in words what changed.
+    def revised(self, new: Registry, told: int = 0) -> tuple[Registry, tuple[str, ...]]:
+        """The next revision, which is ``new`` with a number above ours and all that were ``told``, and what changed.
 
         Nothing changed: this one, and no words.
         """
         words = changes(self, new)
         if not words:
             return self, ()
-        number = max(self.revision + 1, new.revision)
-        return replace(new, network=replace(new.network, revision=number)), words
+        return new.numbered(max(self.revision + 1, told + 1, new.revision)), words
+
+    def numbered(self, number: int) -> Registry:
+        """The same as another revision."""
+        return replace(self, network=replace(self.network, revision=number))
 
 
 def read_registry(path: Path | str) -> Registry:
@@ -161,13 +165,13 @@ def read_registry(path: Path | str) -> Registry:
     return _registry(contents_of(tomllib.loads(text), path.name, key_lines(text)))
 
 
-def write_history(path: Path | str, registry: Registry, words: tuple[str, ...], *, at_ns: int, who: str) -> None:
-    """Add a revision to the history, a line of JSON beside the network's file: when, who, and what changed.
+def write_history(folder: Path | str, registry: Registry, words: tuple[str, ...], *, at_ns: int, who: str) -> None:
+    """Add a revision to the history, a line of JSON in the centre's data folder: when, who, and what changed.
 
     Parameters
     ----------
-    path : Path
-        network.toml; the history lies beside it.
+    folder : Path
+        The centre's own, where it may write; network.toml may lie where it may not.
     at_ns : int
         Wall clock, UTC.
     who : str
@@ -180,7 +184,7 @@ def write_history(path: Path | str, registry: Registry, words: tuple[str, ...], 
     """
     line = {"revision": registry.revision, "at": instant_text(at_ns), "who": who, "changes": list(words)}
     content = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-    file = os.open(Path(path).with_name(HISTORY), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = os.open(Path(folder) / HISTORY, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         end = os.fstat(file).st_size
         if end and os.pread(file, 1, end - 1) != b"\n":  # a line that a full disk cut short stays a line of its own
@@ -189,6 +193,19 @@ def write_history(path: Path | str, registry: Registry, words: tuple[str, ...], 
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def told_revision(folder: Path | str) -> int:
+    """The greatest number in the history; 0 without one. Lines that a full disk cut short are passed over."""
+    try:
+        lines = (Path(folder) / HISTORY).read_bytes().splitlines()
+    except FileNotFoundError:
+        return 0
+    numbers = [0]
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+            numbers.append(int(json.loads(line)["revision"]))
+    return max(numbers)
 
 
 def changes(old: Registry, new: Registry) -> tuple[str, ...]:

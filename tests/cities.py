@@ -13,12 +13,13 @@ from acoustic.detection import Detection, probabilities_from_llr, pulse_identity
 from acoustic.instant import after
 from acoustic.pick import Pick
 from alerts.policy import Policy
-from benchmarks.association_scenes import SETTINGS, START_NS, as_scene, night, of_size
+from benchmarks.association_scenes import SETTINGS, START_NS, Pulses, as_scene, night, of_size
 from sensors.health import Farewell, Heartbeat
 from sensors.identity import NodeKey
 from sensors.message import Batch, Envelope
+from sensors.site import Network
 from sensors.wire import encode_batch
-from shotfix.charter import Charter, Place
+from shotfix.charter import Cells, Charter, Place
 from shotfix.network_file import Node
 from shotfix.registry import Registry
 from shotfix.waiting import Patience
@@ -54,21 +55,37 @@ def small_city(sensors: int = 24, seconds: float = 40.0, seed: int = 3, patience
     scene, _ = as_scene(pulses)
     sites = scene.network.sites
     keys = {site.sensor_id: NodeKey.create() for site in sites}
-    nodes = tuple(Node(name, (key.public_text,)) for name, key in keys.items())
-    registry = Registry(scene.network, tuple(site.sensor_id for site in sites), nodes)
-    charter = Charter(
-        name="small city",
-        mode="test",
-        air=Air(temperature_c=20.0, temperature_sigma_c=2.0, wind_sigma_m_per_s=4.0),
-        policy=Policy(),
-        patience=patience or Patience(stale_s=60.0, join_s=60.0, pace=600.0),
-        place=Place(source_up_m=1.5, source_sigma_m=2.0),
-    )
+    registry = registry_of(scene.network, keys)
+    charter = charter_of(patience or Patience(stale_s=60.0, join_s=60.0, pace=600.0))
+    return SmallCity(charter, registry, keys, batches_of(pulses, registry, seconds))
+
+
+def batches_of(pulses: Pulses, registry: Registry, seconds: float) -> list[tuple[int, Batch]]:
+    """What every node says of a night, each second until when it has heard; with the last it takes its leave."""
     batches: list[tuple[int, Batch]] = []
-    for row, site in enumerate(sites):
+    for row, site in enumerate(registry.network.sites):
         times = np.sort(pulses.times[pulses.owner == row])
         batches += _said(site.sensor_id, times, seconds)
-    return SmallCity(charter, registry, keys, sorted(batches, key=lambda pair: (pair[0], pair[1].node_id)))
+    return sorted(batches, key=lambda pair: (pair[0], pair[1].node_id))
+
+
+def registry_of(network: Network, keys: dict[str, NodeKey]) -> Registry:
+    """Every sensor's node has its name."""
+    nodes = tuple(Node(name, (key.public_text,)) for name, key in keys.items())
+    return Registry(network, tuple(site.sensor_id for site in network.sites), nodes)
+
+
+def charter_of(patience: Patience, air: Air | None = None, cells: Cells | None = None) -> Charter:
+    """A charter as tests need it."""
+    return Charter(
+        name="small city",
+        mode="test",
+        air=air or Air(temperature_c=20.0, temperature_sigma_c=2.0, wind_sigma_m_per_s=4.0),
+        policy=Policy(),
+        patience=patience,
+        place=Place(source_up_m=1.5, source_sigma_m=2.0),
+        cells=cells,
+    )
 
 
 def _said(name: str, times, seconds: float) -> list[tuple[int, Batch]]:

@@ -24,7 +24,6 @@ from sensors.identity import (
     IdentityError,
     Keyring,
     NodeKey,
-    check_public_key,
     key_name,
 )
 from sensors.seen import Seen
@@ -137,7 +136,7 @@ def test_a_key_is_one_nodes():
 )
 def test_what_is_no_public_key_is_told_so(text):
     with pytest.raises(IdentityError, match="is no public key"):
-        check_public_key(text)
+        key_name(text)
     with pytest.raises(IdentityError):
         Keyring({"n": text})
 
@@ -155,7 +154,7 @@ def test_points_of_small_order_are_no_keys():
         for sign in (0, 1):
             raw = (y | sign << 255).to_bytes(32, "little")
             with pytest.raises(IdentityError, match="everyone can sign for it"):
-                check_public_key(public_text(raw))
+                key_name(public_text(raw))
 
 
 def public_text(raw):

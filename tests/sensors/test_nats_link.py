@@ -17,10 +17,10 @@ from sensors.nats_link import (
     batch_subject,
     public_nkey,
     seed_bytes,
-    seed_text,
     sign_nonce,
     token_of,
 )
+from tests.shotfix.nats_server import seed_text
 
 # The pair in NATS' own documentation of nkey authentication.
 SEED = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"

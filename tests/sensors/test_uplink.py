@@ -241,6 +241,18 @@ def test_messages_that_the_centre_refuses_are_set_aside_and_the_rest_goes_on(spo
     assert spool.batch(NOW_NS, LARGEST_BATCH_BYTES) is None
 
 
+def test_the_disk_is_never_waited_for_in_the_loop(spool):
+    threads = []
+    settle = spool.settle
+    spool.settle = lambda *given: (threads.append(threading.current_thread()), settle(*given))[1]
+    spool.put_all(map(bang, range(20)))
+    no = TransportError("no such field", 400)
+    uplink = drained(spool, Centre(judge=lambda batch: no if 3 in {e.sequence for e in batch.envelopes} else None))
+    assert uplink.state.set_aside == 1
+    assert len(threads) >= 2
+    assert threading.main_thread() not in threads
+
+
 def test_a_centre_that_refuses_everything_takes_nothing_from_the_node(spool):
     spool.put_all(map(bang, range(50)))
     centre = Centre([TransportError("version 2: this program speaks 1", 400)] * 100)
@@ -315,18 +327,16 @@ def test_waits_grow_to_their_bound(failures, draw, first_s, jitter):
 def test_an_answer_sets_the_wait_back_and_a_refused_node_asks_rarely(spool):
     uplink = Uplink(spool, KEY, Centre(), lambda: NOW_NS, Pacing(jitter=0.0))
     part = Batch("node-1", NOW_NS, (envelope(0),))
-    waits = [uplink._failed(part, TransportError("no")) for _ in range(7)]
-    assert waits == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
 
-    async def accepted():
-        assert await uplink._carry(part) is None
+    def wait_s(*words, **more):
+        return asyncio.run(uplink._failed(part, TransportError(*words, **more)))
 
-    asyncio.run(accepted())
-    assert uplink._failed(part, TransportError("no")) == 0.2
-    assert uplink._failed(part, TransportError("busy", 503, retry_after_s=7.0)) == 7.0
-    assert uplink._failed(part, TransportError("busy", 503, retry_after_s=7_000.0)) == 30.0
-    waits = [uplink._failed(part, TransportError("who are you?", 401)) for _ in range(6)]
-    assert waits == [1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
+    assert [wait_s("no") for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
+    assert asyncio.run(uplink._carry(part)) is None
+    assert wait_s("no") == 0.2
+    assert wait_s("busy", 503, retry_after_s=7.0) == 7.0
+    assert wait_s("busy", 503, retry_after_s=7_000.0) == 30.0
+    assert [wait_s("who are you?", 401) for _ in range(6)] == [1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
 
 
 @pytest.mark.parametrize(

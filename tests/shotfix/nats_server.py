@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import shutil
 import signal
@@ -84,3 +86,9 @@ def nats_server(tmp_path):
     server.start()
     yield server
     server.kill()
+
+
+def seed_text(seed):
+    """A user's nkey seed as its file has it."""
+    raw = bytes([18 << 3 | 20 >> 2, (20 & 3) << 6]) + seed  # "S" and "U", five bits each, and padding to whole bytes
+    return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")

@@ -18,7 +18,7 @@ from alerts.couriers.webhook import Secret
 from localization.frame import Frame
 from localization.study.scene_reading import read_scene
 from sensors.identity import NodeKey
-from shotfix.city import CityPlan, build_city, node_names
+from shotfix.city import CityPlan, build_city, next_commands, node_names
 from shotfix.commands import main
 from shotfix.config_fields import NAME_PATTERN
 from shotfix.config_reading import read_node, read_site
@@ -121,7 +121,8 @@ def test_a_street_is_simulated_and_has_something_to_hear(tmp_path):
     assert "published" in {alert["outcome"] for alert in alerts}
 
 
-def test_what_comes_next_is_told_in_words_that_a_shell_takes(tmp_path):
+def test_what_comes_next_is_told_in_words_that_a_shell_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr("shotfix.city.shutil.which", lambda _: "/usr/bin/shotfix")
     code, out, _ = run("init", tmp_path / "a city", "--scene", NIGHT, "--nodes", 2, "--port", 9000)
     assert code == 0
     assert f"shotfix serve --config '{tmp_path}/a city'/site.toml" in out
@@ -130,6 +131,12 @@ def test_what_comes_next_is_told_in_words_that_a_shell_takes(tmp_path):
     done = subprocess.run(["bash", "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == [f"{tmp_path}/a city/nodes/{name}.toml" for name in ("lenox", "vine")]
     assert "--port 9001" in out
+
+
+def test_a_shell_that_knows_no_shotfix_is_told_by_which_interpreter(monkeypatch):
+    monkeypatch.setattr("shotfix.city.shutil.which", lambda _: None)
+    for said in next_commands(Path("city"), CityPlan())[1:]:
+        assert f"{sys.executable} -m shotfix.commands" in said
 
 
 @pytest.mark.parametrize("there", ["file", "folder"])
@@ -178,10 +185,10 @@ def test_any_sensors_give_nodes_with_names_of_their_own(sensor_ids):
 def test_the_receiver_that_is_told_to_be_started_starts(night):
     """The first of the commands that come next, as it stands there."""
     _, made = night
-    words = made["next"][0].replace("python", sys.executable, 1).replace("--port 8733", "--port 0")
+    words = made["next"][0].replace("--port 8733", "--port 0")
     with subprocess.Popen(
         ["bash", "-c", f"exec {words} --until-stdin-ends"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=ROOT, env=os.environ,
+        cwd=ROOT, env=os.environ | {"PATH": "/usr/bin:/bin"},
     ) as process:  # fmt: skip
         assert process.stdout.readline().startswith("ready http://127.0.0.1:")
         process.stdin.close()

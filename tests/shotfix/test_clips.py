@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import stat
+import threading
 
 import numpy as np
 import pytest
@@ -134,3 +135,29 @@ def test_sound_beyond_the_converters_range_is_kept_as_it_was_heard():
 def test_retention_checks_itself():
     with pytest.raises(ValueError, match="expected 0 or more"):
         Retention(most_age_s=-1.0)
+
+
+def test_putting_and_sweeping_at_once_count_right(tmp_path, monkeypatch):
+    """A sweep waits for a clip that is being written, and the bytes are those of the files in the end."""
+    store = ClipStore(tmp_path, Retention(most_age_s=DAY_S))
+    old = kept(store, 2 * DAY_S, seed=0)
+    write, writes, may = store._write, threading.Event(), threading.Event()
+
+    def slowly(path, content):
+        writes.set()
+        may.wait(60.0)
+        write(path, content)
+
+    monkeypatch.setattr(store, "_write", slowly)
+    putting = threading.Thread(target=store.put, args=(new := snippet(1),))
+    putting.start()
+    writes.wait(60.0)
+    sweeping = threading.Thread(target=store.sweep, args=(NOW_S, {new.clip.sha256}.__contains__))
+    sweeping.start()
+    sweeping.join(0.1)
+    assert sweeping.is_alive()
+    may.set()
+    putting.join()
+    sweeping.join()
+    assert store.path(old) is None
+    assert store.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*.flac")) > 0

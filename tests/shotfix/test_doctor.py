@@ -1,5 +1,6 @@
 import importlib
 import json
+import re
 import shutil
 import socket
 import threading
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
@@ -19,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sensors.capture import microphones
 from sensors.identity import NodeKey
 from sensors.site import Local, Network, Site
-from sensors.source import SourceError
+from sensors.source import Raw, SourceError
 from sensors.time_source import Reading
+from sensors.timekeeper import Timekeeper
 from shotfix import command_line, doctor
 from shotfix.city import CityPlan, build_city
 from shotfix.commands import main
@@ -154,6 +157,47 @@ def test_a_centre_that_runs_is_seen_at_its_own_port(city):
 def test_a_clock_is_judged_by_what_its_owner_needs(reading, node, centre):
     assert doctor.judged_clock(reading, needed=True).verdict == node
     assert doctor.judged_clock(reading, needed=False).verdict == centre
+
+
+def test_what_a_leap_second_does_to_a_node_is_told_as_it_is():
+    """A kernel that repeats a second; chronyd was locked all along."""
+    told = doctor.judged_clock(Reading("chrony", "locked", 0.0001, leap="insert"), needed=True)
+    keeper, seconds = Timekeeper(8_000), 0
+    keeper.read(Reading("chrony", "locked", 0.0001))
+
+    def hear(until_s, back_s):
+        nonlocal seconds
+        for piece in range(seconds * 10, until_s * 10):
+            keeper.read(Reading("chrony", "locked", 0.0001))
+            wall_ns = 1_798_761_590_000_000_000 + piece * 10**8 - back_s * 10**9
+            keeper.keep(Raw(np.zeros(800, np.float32), piece * 800, 8_000, wall_ns))
+        seconds = until_s
+
+    hear(10, 0)
+    assert keeper.sigma_s < 0.01
+    hear(20, 1)
+    assert keeper.counts["clock-backward"] == 1
+    assert keeper.sigma_s > 0.5
+    hear(560, 1)
+    assert keeper.sigma_s > 0.5
+    hear(660, 1)
+    assert keeper.sigma_s < 0.01
+    assert "ten minutes" in told.remedy
+    assert "jumped" in told.remedy
+
+
+def test_a_node_that_the_network_places_elsewhere_is_told(city):
+    node = min((city / "nodes").glob("*.toml"))
+    assert verdicts(doctor.place(read_node(node), node)) == ["OK"]
+    network = city / "network.toml"
+    network.write_text(re.sub(r"(?m)^(latitude_deg = )\S+", r"\g<1>41.5", network.read_text(), count=1))
+    (found,) = [each for path in (city / "nodes").glob("*.toml") for each in doctor.place(read_node(path), path)
+                if each.verdict != "OK"]  # fmt: skip
+    assert "stands elsewhere" in found.said
+    network.write_text("nonsense")
+    assert verdicts(doctor.place(read_node(node), node)) == ["WARN"]
+    network.unlink()
+    assert verdicts(doctor.place(read_node(node), node)) == []
 
 
 def test_a_clock_from_before_the_program_was_built_is_wrong(monkeypatch):

@@ -4,6 +4,9 @@ import dataclasses
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
@@ -20,9 +23,11 @@ from sensors.hearing import Hearing, Setup
 from sensors.recording import read_blocks
 from sensors.snippet import Snippet
 from sensors.wire import WireError
+from shotfix import hearing_pool
 from shotfix.hearing_bench import Answer, Bench, decode_answer, encode_answer, step
 from shotfix.hearing_ledger import Hold, Ledger, Told
 from shotfix.hearing_pool import Checked, Heard, HearingPool, Lost, Submitted
+from shotfix.hearing_worker import Revise
 
 START_NS = parse_instant("2026-11-21T02:00:00Z")
 BOOT = "00c0ffee"
@@ -342,6 +347,90 @@ def test_what_is_no_snippet_is_found_out_elsewhere_and_a_deadly_one_given_up(str
                 monkeypatch.setattr(pool._workers[0], "order", pool._workers[0].unanswered.append)
                 assert pool.submit("n", BOOT, 0, chunks[0]) == Submitted.TAKEN
         assert faults == ["chunk 0 of sensor lenox: given up, since workers died over it"]
+
+
+LEFT_BEHIND = """
+from shotfix.hearing_pool import HearingPool
+
+if __name__ == "__main__":
+    pool = HearingPool({})
+    while not pool._workers[0].ready:
+        pool.poll(0.1)
+    print(*pool.process_ids, flush=True)
+"""
+
+
+def test_a_worker_goes_when_its_owner_goes_and_not_at_a_signal_to_all(root, tmp_path):
+    with HearingPool({}) as pool:
+        while not pool._workers[0].ready:
+            assert pool.poll(0.1) == ()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(pool.process_ids[0], number)
+        farewell = Farewell("vine", START_NS)
+        pool.revise({"vine": Setup("vine")})
+        pool.finish("n", farewell)
+        said = []
+        while not said:
+            said += pool.poll(0.1)
+        assert said[0].contents == (farewell,)
+        assert not pool.counts["died"]
+    script = tmp_path / "left_behind.py"
+    script.write_text(LEFT_BEHIND)
+    owner = subprocess.run(
+        [sys.executable, script],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        timeout=PATIENCE_S,
+        check=True,
+        capture_output=True,
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(owner.stdout), 0)
+
+
+def test_nobody_waits_while_a_worker_speaks_ends_or_begins(streets, monkeypatch):
+    chunks = streets["vine"][0]
+    with HearingPool({"vine": Setup("vine")}) as pool:
+        assert pool.submit("n", BOOT, 0, chunks[0]) == Submitted.TAKEN
+        first, busy, go_on = pool._workers[0], threading.Event(), threading.Event()
+
+        def slowly(what):
+            def do(*arguments):
+                busy.set()
+                assert go_on.wait(PATIENCE_S)
+                return what(*arguments)
+
+            return do
+
+        def goes_on_during(what, work, place=hearing_pool):
+            """The pool takes chunks while its polling thread is in ``what``."""
+            busy.clear()
+            go_on.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(place, what, slowly(getattr(place, what)))
+                polling = threading.Thread(target=lambda: [pool.poll(0.1) for _ in iter(busy.is_set, True)])
+                polling.start()
+                assert busy.wait(PATIENCE_S)
+                said = []
+                working = threading.Thread(target=lambda: said.append(work()))
+                working.start()
+                working.join(PATIENCE_S)
+                go_on.set()
+                polling.join()
+            return said
+
+        assert goes_on_during("answer", lambda: pool.has_room(["vine"]), first) == [True]
+        assert goes_on_during("answer", lambda: pool.submit("n", BOOT, 1, chunks[1]), first) == [Submitted.TAKEN]
+        os.kill(pool.process_ids[0], signal.SIGKILL)
+        assert goes_on_during("stop", lambda: pool.submit("n", BOOT, 2, chunks[2]), first) == [Submitted.TAKEN]
+        assert pool.counts["died"] == 1
+        second = pool._workers[0]
+        os.kill(pool.process_ids[0], signal.SIGKILL)
+        setups = {"lenox": Setup("lenox"), "vine": Setup("vine")}
+        assert goes_on_during("Worker", lambda: pool.revise(setups)) == [None]
+        assert pool._workers[0] not in {first, second}
+        revised = [order.setups for order in pool._workers[0].unanswered if isinstance(order, Revise)]
+        assert revised == [tuple(setups.values())]
 
 
 def test_a_setup_travels_to_another_process():

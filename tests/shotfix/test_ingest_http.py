@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sensors.http_transport import BATCH_PATH, HttpTransport
 from sensors.transport import LARGEST_SEALED_BYTES, TransportError
 from sensors.wire import Batch, encode_batch
-from shotfix.http_guard import ServerLimits
+from shotfix.http_guard import ConnectionCounts, Guard, ServerLimits
 from shotfix.http_server import HttpServer
 from shotfix.ingest_http import DoorLimits
 from tests.shotfix.fake_centre import FakeCentre
@@ -239,7 +239,7 @@ def test_a_long_body_right_behind_its_header_is_no_long_header():
 
 
 def test_connections_beyond_the_limit_are_closed_and_room_comes_back():
-    limits = ServerLimits(connections=20, connections_per_address=10)
+    limits = ServerLimits(connections=10, connections_per_address=5)
 
     async def play(station):
         async with contextlib.AsyncExitStack() as stack:
@@ -250,6 +250,21 @@ def test_connections_beyond_the_limit_are_closed_and_room_comes_back():
         await until(lambda: not station.server._server.server_state.connections)
 
     played(play, limits)
+
+
+def test_one_address_has_no_more_than_its_share_unless_it_is_our_own():
+    guard = Guard(ServerLimits(), ConnectionCounts())
+    share = guard.limits.connections_per_address
+    assert share * 16 <= guard.limits.connections
+    for address in ("192.0.2.7", "2001:db8::7", ""):
+        assert [guard.admits(address, 1) for _ in range(share + 2)] == [True] * share + [False] * 2
+        guard.gone(address)
+        guard.gone(address)
+        guard.gone(address)
+        assert guard.admits(address, 1)
+    for address in ("127.0.0.1", "::1"):
+        assert all(guard.admits(address, 1) for _ in range(share + 2))
+        assert not guard.admits(address, guard.limits.connections + 1)
 
 
 @given(

@@ -11,14 +11,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sensors.cell import Territory, cells_within
-from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, answer_subject, batch_subject, public_nkey, seed_text
+from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, answer_subject, batch_subject, public_nkey
 from sensors.spool import Spool
 from sensors.transport import TransportError
 from sensors.wire import Batch, Envelope, encode_batch
 from shotfix.nats_stream import StreamSettings, durable_name, stream_name
 from tests.shotfix.certificates import certificate
 from tests.shotfix.fake_centre import FakeCentre
-from tests.shotfix.nats_server import NatsServer, nats_server, need_nats_server  # noqa: F401
+from tests.shotfix.nats_server import NatsServer, nats_server, need_nats_server, seed_text  # noqa: F401
 from tests.shotfix.stations import (
     BOOT,
     CELL,

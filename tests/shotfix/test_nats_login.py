@@ -11,9 +11,8 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sensors.nats_link import seed_text
 from sensors.transport import TransportError
-from tests.shotfix.nats_server import NatsServer, need_nats_server
+from tests.shotfix.nats_server import NatsServer, need_nats_server, seed_text
 from tests.shotfix.stations import by_nats
 
 ENDLESS = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1) | {"wildcards": True}

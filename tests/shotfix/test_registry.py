@@ -422,13 +422,12 @@ def test_how_far_it_moved_is_as_geodesists_say(one, east_m, north_m):
 
 
 def test_history_says_when_who_and_what(tmp_path, city):
-    path = written(tmp_path, CITY)
     site = replace(city.network.sites[2], up_sigma_m=1.0)
     new, words = city.revised(replace(city, network=replace(city.network, sites=(*city.network.sites[:2], site))))
-    write_history(path, city, ("first",), at_ns=NOW_NS, who="install")
+    write_history(tmp_path, city, ("first",), at_ns=NOW_NS, who="install")
     with (tmp_path / "network-history.jsonl").open("a") as file:
         file.write('{"revision": 8, "at": "20')  # as a full disk leaves it
-    write_history(path, new, words, at_ns=NOW_NS + SECOND, who="zoë")
+    write_history(tmp_path, new, words, at_ns=NOW_NS + SECOND, who="zoë")
     lines = (tmp_path / "network-history.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in (lines[0], lines[2])] == [
         {"revision": 7, "at": "2026-11-21T03:00:00.000000000Z", "who": "install", "changes": ["first"]},

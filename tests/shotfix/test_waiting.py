@@ -57,8 +57,8 @@ def test_where_all_fall_silent_the_watermark_stands_but_what_is_open_closes():
         waiting.hear(name, NOW_NS, NOW_NS)
     waiting.tell(NOW_NS)
     assert waiting.silent_until(NOW_NS + 5 * SECOND) is None
-    assert waiting.due(NOW_NS + 3600 * SECOND) is None
     assert waiting.silent_until(NOW_NS + 30 * SECOND) == NOW_NS + 30 * SECOND
+    assert waiting.due(NOW_NS + 3600 * SECOND) is None
     assert waiting.silent_until(NOW_NS + 3600 * SECOND) == NOW_NS + CLOSING_NS
     # Their backlog is not late: the watermark waits for both of them again.
     waiting.hear("a", NOW_NS + 3600 * SECOND, NOW_NS + 100 * SECOND)
@@ -105,3 +105,65 @@ def test_the_watermark_never_goes_back_nor_beyond_what_somebody_trusted_has_told
 def test_patience_is_above_nothing(name: str):
     with pytest.raises(ValueError, match=name):
         Patience(**{name: 0.0})
+
+
+def test_one_that_claims_to_be_a_day_ahead_stops_nobody():
+    waiting = begun("a", "b", "c", "mad")
+    for name in ("a", "b", "c"):
+        waiting.hear(name, NOW_NS, NOW_NS)
+    waiting.hear("mad", NOW_NS, NOW_NS + 86_400 * SECOND)
+    for later in range(1, 30):
+        for name in ("a", "b", "c"):
+            waiting.hear(name, NOW_NS + later * SECOND, NOW_NS + later * SECOND)
+        due_ns = waiting.due(NOW_NS + later * SECOND)
+        assert due_ns == NOW_NS + later * SECOND
+        waiting.tell(due_ns)
+
+
+def test_where_all_left_one_of_them_a_day_ahead_time_goes_on_as_for_the_others():
+    waiting = begun("a", "b", "mad")
+    for name in ("a", "b"):
+        waiting.leave(name, NOW_NS, NOW_NS)
+    waiting.leave("mad", NOW_NS, NOW_NS + 86_400 * SECOND)
+    assert waiting.due(NOW_NS + 5 * SECOND) == NOW_NS + 5 * SECOND
+
+
+def test_a_network_that_comes_back_one_by_one_is_waited_for():
+    """After everybody was silent for an hour; the backlog of each takes 5 s, and begins when the one before ends."""
+    waiting = begun("a", "b", "c")
+    for name in ("a", "b", "c"):
+        waiting.hear(name, NOW_NS, NOW_NS)
+    waiting.tell(NOW_NS)
+    hour = 3600 * SECOND
+    for turn, name in enumerate(("a", "b", "c")):
+        for step in range(1, 6):
+            now_ns = NOW_NS + hour + (5 * turn + step) * SECOND
+            for earlier in ("a", "b", "c")[:turn]:
+                waiting.hear(earlier, now_ns, now_ns)
+            waiting.hear(name, now_ns, NOW_NS + step * hour // 5)
+            due_ns = waiting.due(now_ns)
+            if name != "c":
+                assert due_ns is None  # c has not told of that hour yet
+    assert waiting.due(now_ns) == NOW_NS + hour
+
+
+@pytest.mark.parametrize("back_s", [0.01, 5.0, 3600.0])
+def test_a_clock_set_back_neither_waits_for_who_never_spoke_nor_forgets_who_fell_silent(back_s: float):
+    waiting = begun("a", "b", "never")
+    for second in range(1, 40):
+        for name in "ab" if second < 35 else "a":
+            waiting.hear(name, NOW_NS + second * SECOND, NOW_NS + second * SECOND)
+        due_ns = waiting.due(NOW_NS + second * SECOND)
+        if due_ns is not None:
+            waiting.tell(due_ns)
+    back_ns, told_ns = round(back_s * SECOND), waiting.watermark_ns
+    for second in range(40, 60):
+        waiting.hear("a", NOW_NS + second * SECOND - back_ns, NOW_NS + second * SECOND)
+        due_ns = waiting.due(NOW_NS + second * SECOND - back_ns)
+        if due_ns is not None:
+            waiting.tell(due_ns)
+        if second > 34 + 10 + min(back_s, 1.0):  # b is stale, as if nothing had happened to the clock
+            assert waiting.watermark_ns == NOW_NS + second * SECOND
+    assert waiting.watermark_ns > told_ns
+    assert waiting.silent_until(NOW_NS + 59 * SECOND - back_ns) is None
+    assert waiting.silent_until(NOW_NS + 80 * SECOND - back_ns) == NOW_NS + (59 + 21) * SECOND
