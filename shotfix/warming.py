@@ -11,10 +11,11 @@ from acoustic.block import AudioBlock
 from acoustic.detection import Detection, probabilities_from_llr, pulse_identity
 from acoustic.instant import SECOND, after
 from acoustic.pick import Pick
+from localization.fix import Fix
 from localization.frame import Frame
 from sensors.hearing import Hearing
 from sensors.site import Local, Network, Site
-from shotfix.machines import Deployment, Machines
+from shotfix.machines import Deployment, Event, Machines
 
 START_NS = 1_800_000_000 * SECOND
 RATE_HZ = 48_000
@@ -31,7 +32,7 @@ def warm_locator() -> int:
     machines = Machines(Deployment("warming", Network(sites), Frame(), air, 1.5, 2.0), mode="test")
     for site in sites:
         machines.locator.listened(site.sensor_id, START_NS - SECOND, START_NS + 60 * SECOND)
-    events = []
+    events: list[Event] = []
     for round_s in (0.0, 0.3):
         for site in sites:
             position = site.position
@@ -41,7 +42,7 @@ def warm_locator() -> int:
             name = pulse_identity(site.sensor_id, onset_ns)
             events += machines.receive(Detection(name, site.sensor_id, pick, 4.0, probabilities_from_llr(4.0), "none"))
     events += machines.finish()
-    return len({shot.shot_id for shot in events if type(shot).__name__ == "Fix"})
+    return len({shot.shot_id for shot in events if isinstance(shot, Fix)})
 
 
 def warm_listener() -> int:
