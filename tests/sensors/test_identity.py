@@ -78,6 +78,7 @@ def test_one_flipped_bit_anywhere_is_refused():
         (bytes(LARGEST_SEALED_BYTES + 1), "at most 1000000"),
         (NodeKey.create().seal(b"from next door"), "is not known here"),
     ],
+    ids=["nothing", "magic", "no-magic", "format", "no-key", "long", "next-door"],  # keys differ from run to run
 )
 def test_what_is_foreign_is_told_so(sealed, words):
     with pytest.raises(ForeignError, match=words):
@@ -133,6 +134,7 @@ def test_a_key_is_one_nodes():
         KEY.public_text.rstrip("="),
         "ed25519:" + "é" * 43,
     ],
+    ids=["nothing", "prefix", "short", "other", "bare", "newline", "unpadded", "letters"],
 )
 def test_what_is_no_public_key_is_told_so(text):
     with pytest.raises(IdentityError, match="is no public key"):
