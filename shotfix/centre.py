@@ -246,12 +246,16 @@ class Centre:
 
     def _say_ready(self, port: int) -> None:
         address = dataclasses.replace(self.config.listen, port=port).url
-        (self.config.site.data_dir / ADDRESS).write_text(address + "\n")
+        try:
+            (self.config.site.data_dir / ADDRESS).write_text(address + "\n")
+        except OSError as error:
+            _log.warning("%s: not written (%s); only programs that look there miss it", ADDRESS, error.strerror)
         _log.info("the centre listens at %s; %d entries in its journal", address, self._journal.end)
         notify(f"READY=1\nSTATUS=listening at {address}")
 
     def _end(self) -> None:
-        (self.config.site.data_dir / ADDRESS).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that refuses must not keep us from ending
+            (self.config.site.data_dir / ADDRESS).unlink(missing_ok=True)
         self._engine_stop.set()
         if self._engine_thread is not None:
             self._engine_thread.join()

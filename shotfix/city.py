@@ -17,7 +17,7 @@ from localization.study.scene_reading import read_scene
 from localization.study.table import SceneError
 from sensors.identity import NodeKey
 from shotfix.city_street import street_tables
-from shotfix.config_fields import NAME_PATTERN
+from shotfix.config_fields import NAME_PATTERN, FieldError
 from shotfix.config_writing import Sections, network_text, new_webhook_secret, sensor_table, toml, write_private
 from shotfix.network_file import Contents, Node
 from shotfix.results import OutputError
@@ -201,7 +201,10 @@ def _address(site: Site, plan: CityPlan) -> dict[str, Any]:
     from sensors.cell import cell_of  # noqa: PLC0415  (only a broker has cells)
     from shotfix.config import NatsConfig  # noqa: PLC0415
 
-    return {"url": plan.nats, "cell": cell_of(site.position, NatsConfig(plan.nats).cell_m)}
+    try:
+        return {"url": plan.nats, "cell": cell_of(site.position, NatsConfig(plan.nats).cell_m)}
+    except FieldError as error:
+        raise OutputError(f"--nats: {error}") from None
 
 
 def _source(

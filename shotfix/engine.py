@@ -129,7 +129,7 @@ class Engine:
 
     def alive(self, now_ns: int) -> bool:
         """Whether the loop went round lately."""
-        return now_ns - self.pulse.looped_ns < STUCK_NS
+        return abs(now_ns - self.pulse.looped_ns) < STUCK_NS
 
     def not_ready(self, now_ns: int) -> list[str]:
         """Why no messages can be taken just now, in words; nothing when they can."""
@@ -175,9 +175,9 @@ class Engine:
         self._save()
         now_ns = self._now_ns()
         self._decide(now_ns, since_ns=max((arrival.at_ns for arrival in group), default=now_ns))
-        if now_ns - self._saved_ns > CHECKPOINT_NS:
+        if abs(now_ns - self._saved_ns) > CHECKPOINT_NS:
             self._checkpoint()
-        if now_ns - self._looked_ns >= SECOND:
+        if abs(now_ns - self._looked_ns) >= SECOND:
             self._looked_ns = now_ns
             _tell(self.core.look_round(now_ns))
         self.pulse.looped_ns = now_ns

@@ -23,6 +23,7 @@ from sensors.hearing import Setup
 from sensors.identity import NodeKey
 from sensors.snipper import Keeping
 from sensors.snippet import Snippet
+from sensors.source import SourceError
 from sensors.spool import Spool
 from sensors.supervised import Supervised
 from sensors.supervisor import LIVE, Change
@@ -329,9 +330,22 @@ def _ear(sensor: SensorConfig, config: NodeConfig, boot_id: str) -> _Ear:
 
 
 def _columns(samples: np.ndarray, columns: list[int]) -> np.ndarray:
-    """The channels of one sensor; the only one there is, where there is but one."""
+    """The channels of one sensor.
+
+    Raises
+    ------
+    SourceError
+        When the source does not have the one that is listened to.
+    """
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    if columns[0] >= channels:
+        raise SourceError(
+            f"channel {columns[0]} is asked for, the source has {channels}, counted from 0; mend sensor.channel"
+        )
     if samples.ndim == 1:
         return samples
+    if max(columns) >= channels:  # an array that was recorded as one microphone
+        columns = columns[:1]
     if len(columns) == 1:
         return np.ascontiguousarray(samples[:, columns[0]])
     return np.ascontiguousarray(samples[:, columns])
