@@ -22,7 +22,7 @@ from sensors.source import Raw
 from sensors.time_source import Reading
 from sensors.timekeeper import Timekeeper
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("clocks")]
+pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("clocks")]
 
 START_NS = parse_instant("2026-11-22T02:00:00Z")
 EVERY_S = 6.0

@@ -46,7 +46,7 @@ def test_twelve_nodes_say_what_a_replay_says(by, placement, tmp_path, night, rep
     streamed(tmp_path, CityPlan(scene=night, port=free_port(), nats=nats, placement=placement, pace=20.0), replayed)
 
 
-@pytest.mark.parametrize("placement", ["edge", "centre"])
+@pytest.mark.parametrize("placement", [pytest.param("edge", marks=pytest.mark.endurance), "centre"])
 def test_a_centre_killed_in_the_middle_of_the_night_tells_the_same(placement, tmp_path, night, replayed):
     plan = CityPlan(scene=night, port=free_port(), placement=placement, pace=20.0)
     streamed(tmp_path, plan, replayed, kills=(0.2, 0.6))

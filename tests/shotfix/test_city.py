@@ -242,7 +242,7 @@ def free_ports():
             return port
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_the_city_lives(tmp_path):
     """What is written is started as it says, with nothing added; and the control room hears of the shot."""
     port = free_ports()
