@@ -39,14 +39,25 @@ def without_handling(alert: dict) -> dict:
     return {name: value for name, value in alert.items() if name != "mode"}
 
 
-@pytest.mark.parametrize("placement", ["edge", "centre"])
-@pytest.mark.parametrize("by", ["http", "nats"])
+LONG = pytest.mark.endurance
+
+
+@pytest.mark.parametrize(
+    ("by", "placement"),
+    [
+        ("http", "edge"),
+        ("nats", "centre"),
+        pytest.param("http", "centre", marks=LONG),
+        pytest.param("nats", "edge", marks=LONG),
+    ],
+)
 def test_twelve_nodes_say_what_a_replay_says(by, placement, tmp_path, night, replayed, request):
     nats = f"nats://{request.getfixturevalue('nats_server').address}" if by == "nats" else None
     streamed(tmp_path, CityPlan(scene=night, port=free_port(), nats=nats, placement=placement, pace=20.0), replayed)
 
 
-@pytest.mark.parametrize("placement", [pytest.param("edge", marks=pytest.mark.endurance), "centre"])
+@LONG
+@pytest.mark.parametrize("placement", ["edge", "centre"])
 def test_a_centre_killed_in_the_middle_of_the_night_tells_the_same(placement, tmp_path, night, replayed):
     plan = CityPlan(scene=night, port=free_port(), placement=placement, pace=20.0)
     streamed(tmp_path, plan, replayed, kills=(0.2, 0.6))
