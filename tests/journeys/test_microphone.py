@@ -19,7 +19,7 @@ from tests.live_city import City, free_port, wait_until
 from tests.sensors.test_capture import PROMISE_S, RATE_HZ, server
 
 __all__ = ["server"]  # a fixture
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
+pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("live")]
 
 SPACING_S = 0.75
 BANGS = 8
