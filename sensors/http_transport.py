@@ -99,7 +99,7 @@ class HttpTransport:
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx  # noqa: PLC0415
+            import httpx  # noqa: PLC0415  (as in exchange)
 
             for noisy in ("httpx", "httpcore"):  # a line for each batch tells nobody anything
                 logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -147,7 +147,7 @@ class NatsLink:
         if token is not None:
             return login | {"user_jwt_cb": lambda: token}
         # The client takes a bare nkey only together with a package of its own; this is all that it would set.
-        client._public_nkey = public_nkey(seed)  # noqa: SLF001
+        client._public_nkey = public_nkey(seed)  # noqa: SLF001  (the client sets it from the nkeys package alone)
         return login
 
 

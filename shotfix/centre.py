@@ -34,7 +34,7 @@ from shotfix.ingest_http import Door
 from shotfix.journal import Journal
 from shotfix.journal_replay import CHARTER
 from shotfix.keeping import Keeping
-from shotfix.metrics import Metrics
+from shotfix.metrics import Figures, Metrics
 from shotfix.named_sound import NamedSound
 from shotfix.nats_stream import StreamError
 from shotfix.open_files import allow_open_files
@@ -126,7 +126,7 @@ class Centre:
             None if self._pool is None else Streams(self._pool, self.engine, self._keeping, boot, time.time_ns)
         )
         self.ingest = Ingest(_keyring(registry), self.engine, self._streams, boot, time.time_ns)
-        self._metrics = Metrics(
+        figures = Figures(
             self.engine,
             self.ingest,
             self._journal,
@@ -136,6 +136,7 @@ class Centre:
             self._counts_beside,
             time.time_ns,
         )
+        self._metrics = Metrics(self.engine, figures)
         self._stop, self._engine_stop = threading.Event(), threading.Event()
         self._crew = Crew(self._fail)
         self._engine_thread: threading.Thread | None = None

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from localization.study.scene import Piece, Scene
     from sensors.site import Site
 
-MOST_NODES: Final = 200  # a simulated street grows by the sensor; from a scene as many as it has
 STREET: Final = "street"
 COURIER: Final = "control-room"
 SECRET: Final = "secrets/control-room"  # noqa: S105  (where it lies)

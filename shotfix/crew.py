@@ -57,7 +57,7 @@ class Crew:
     async def _awaited(self, name: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  (as above)
             self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:

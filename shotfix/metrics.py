@@ -34,6 +34,33 @@ class Metrics:
 
     Parameters
     ----------
+    engine : Engine
+        Whose latencies are observed.
+    figures : Figures
+        Everything that is read when somebody asks.
+    """
+
+    def __init__(self, engine: Engine, figures: Figures) -> None:
+        self._registry = CollectorRegistry()
+        self._latency = Histogram(
+            "shotfix_message_to_alert_seconds",
+            "From the arrival of the last message that an alert needed to its commitment",
+            registry=self._registry,
+            buckets=_BUCKETS_S,
+        )
+        engine.observe_latency = self._latency.observe
+        self._registry.register(figures)
+
+    def page(self) -> bytes:
+        """Everything as text."""
+        return generate_latest(self._registry)
+
+
+class Figures(Collector):
+    """The figures of a centre, each as it is when it is asked for.
+
+    Parameters
+    ----------
     engine, ingest, journal, keeping, outbox
         Whose figures they are; they are read from another thread than writes them.
     couriers : sequence of str
@@ -44,33 +71,6 @@ class Metrics:
         The wall clock, nanoseconds UTC.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        ingest: Ingest,
-        journal: Journal,
-        keeping: Keeping,
-        outbox: Outbox,
-        couriers: Sequence[str],
-        beside: Callable[[], dict[str, dict[str, int]]],
-        now_ns: Callable[[], int],
-    ) -> None:
-        self._registry = CollectorRegistry()
-        self._latency = Histogram(
-            "shotfix_message_to_alert_seconds",
-            "From the arrival of the last message that an alert needed to its commitment",
-            registry=self._registry,
-            buckets=_BUCKETS_S,
-        )
-        engine.observe_latency = self._latency.observe
-        self._registry.register(_Figures(engine, ingest, journal, keeping, outbox, couriers, beside, now_ns))
-
-    def page(self) -> bytes:
-        """Everything as text."""
-        return generate_latest(self._registry)
-
-
-class _Figures(Collector):
     def __init__(
         self,
         engine: Engine,

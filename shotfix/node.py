@@ -30,6 +30,7 @@ from sensors.supervisor import LIVE, Change
 from sensors.time_source import TimeSourceError
 from sensors.timekeeper import Timekeeper
 from sensors.uplink import Pacing, Uplink
+from sensors.warming import warm_listener
 from shotfix.devices import latency_of, patience_of, source_of, time_source_of, transport_of
 from shotfix.service import notify, watchdog_s
 
@@ -312,6 +313,8 @@ def listen(config: NodeConfig) -> None:
     As `Node` and `Node.run`.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if config.node.placement == "edge":
+        warm_listener()  # else the first impulse waits for a compiler, and its sound behind it
     Node(config).run()
 
 

@@ -1,24 +1,19 @@
-"""Warming: kernels are compiled, or fetched from their cache, before anybody depends on them; not at the first shot."""
+"""Warming: a locator's kernels are compiled, or fetched from their cache, before a centre says that it is ready."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from acoustic.air import Air
-from acoustic.block import AudioBlock
 from acoustic.detection import Detection, probabilities_from_llr, pulse_identity
 from acoustic.instant import SECOND, after
 from acoustic.pick import Pick
 from localization.fix import Fix
 from localization.frame import Frame
-from sensors.hearing import Hearing
 from sensors.site import Local, Network, Site
 from shotfix.machines import Deployment, Event, Machines
 
 START_NS = 1_800_000_000 * SECOND
-RATE_HZ = 48_000
 SENSORS = 7
 RADIUS_M = 300.0
 
@@ -43,13 +38,3 @@ def warm_locator() -> int:
             events += machines.receive(Detection(name, site.sensor_id, pick, 4.0, probabilities_from_llr(4.0), "none"))
     events += machines.finish()
     return len({shot.shot_id for shot in events if isinstance(shot, Fix)})
-
-
-def warm_listener() -> int:
-    """Hear one invented impulse; how many were detected."""
-    samples = np.random.default_rng(1).normal(0.0, 1e-3, 4 * RATE_HZ).astype(np.float32)
-    decay = np.exp(-np.arange(480) / 40.0).astype(np.float32)
-    samples[3 * RATE_HZ : 3 * RATE_HZ + 480] += 0.5 * decay * (1.0 - np.arange(480, dtype=np.float32) / 40.0)
-    hearing = Hearing("warming")
-    said = [*hearing.hear(AudioBlock(samples, RATE_HZ, START_NS)), *hearing.finish()]
-    return sum(isinstance(content, Detection) for content in said)

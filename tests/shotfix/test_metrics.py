@@ -18,7 +18,7 @@ from alerts.record.outbox import Outbox
 from alerts.record.store import Store
 from sensors.identity import Keyring
 from shotfix.ingest import REASONS, Ingest
-from shotfix.metrics import Metrics
+from shotfix.metrics import Figures, Metrics
 from shotfix.vital_signs import VitalSigns
 from tests.cities import small_city
 from tests.shotfix.test_engine import opened, settle
@@ -34,7 +34,8 @@ def at_work(tmp_path_factory):
     with opened(city, folder) as engine, Store(folder / "record.db") as store:
         ingest = Ingest(Keyring(city.registry.keys), engine, None, "boot", time.time_ns)
         keeping = engine._keeper
-        metrics = Metrics(engine, ingest, engine._journal, keeping, Outbox(store), ["control-room"], dict, time.time_ns)
+        figures = Figures(engine, ingest, engine._journal, keeping, Outbox(store), ["control-room"], dict, time.time_ns)
+        metrics = Metrics(engine, figures)
         for batch, sealed in city.all_sealed():
             engine.submit("batch", time.time_ns(), sealed, batch)
         settle(engine)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from acoustic import kernels
 from localization import association_kernels, solver_kernels
-from shotfix.warming import warm_listener, warm_locator
+from sensors.warming import warm_listener
+from shotfix.warming import warm_locator
 
 
 def compiled(module) -> dict[str, int]:
