@@ -9,12 +9,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from acoustic.instant import instant_text, parse_instant
+from alerts.act import Judgement, Person
 from alerts.incident import Rounds
 from alerts.place import East, Latitude, Longitude, North, OtherPlace, Place
 from alerts.policy import Outcome
-from localization.ellipse import Ellipse
+from localization.ellipse import Covariance, Ellipse
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
 SCHEMA_TITLE: Final = "shotfix alert"
 
 Status = Literal["preliminary", "confirmed", "cancelled"]
@@ -33,9 +34,12 @@ Reason = Literal[
     "no-longer-gunfire",
     "reinstated",
     "merged",  # it turned out to be part of another incident
+    "split",  # a person took rounds out of it, or made it of them
+    "undone",  # what a person had said counts no more
 ]
 Flag = Literal[
     "ambiguous",
+    "expected-load",
     "few-sensors",
     "full-automatic",
     "height-decides",
@@ -77,10 +81,40 @@ class DischargeTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Prior:
+    """How the prior came about: a base, and what the hour, the calendar and the rate of other bangs add to it.
+
+    Shifts are of the natural logarithm of the odds; ``others_per_hour`` is the rate of bangs of other kinds just then.
+    """
+
+    base: Probability
+    hour_shift: float
+    calendar_shift: float
+    rate_shift: float
+    others_per_hour: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the calendar expected there and then, as a permitted firework; never a reason to say nothing.
+
+    ``distance_m`` is from the place to the event's edge, 0 inside; None where either has no place on the Earth.
+    ``over_budget`` is whether the event's own budget of published incidents was spent, so that a person looks first.
+    """
+
+    name: str
+    kind: str
+    distance_m: float | None
+    shift: float
+    over_budget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class What:
     """What it was: probabilities after the prior, the evidence and the prior apart, and how many rounds.
 
-    ``gate`` tells which rule made it published, a matter for review, or suppressed.
+    ``gate`` tells which rule made it published, a matter for review, or suppressed. All of it is the machine's word,
+    also where a person has decided otherwise: that stands in the alert's ``review``.
     """
 
     p_gunshot: Probability
@@ -91,11 +125,16 @@ class What:
     cadence_s: float | None
     flags: tuple[Flag, ...]
     gate: str
+    priors: Prior | None = None
+    expected: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One shot of the incident; ``p_gunshot`` at a prior of one half. Without a place ``reason`` says why."""
+    """One shot of the incident; ``p_gunshot`` at a prior of one half. Without a place ``reason`` says why.
+
+    ``incident_id`` is that of the incident which it is of by the machine, where people made it part of this one.
+    """
 
     shot_id: str
     revision: int
@@ -112,6 +151,48 @@ class Round:
     p_gunshot: Probability
     llr: float
     sound: str
+    incident_id: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachinePlace:
+    """Where the machine had it, when a person says that it was elsewhere: all of its estimate."""
+
+    latitude: Latitude | None
+    longitude: Longitude | None
+    east: East | None
+    north: North | None
+    ellipse: Ellipse
+    weight: Probability = 1.0
+    covariance_m2: Covariance | None = None
+    modes: tuple[OtherPlace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What people decided, beside what the machine said: its outcome and its place are kept here.
+
+    Parameters
+    ----------
+    judgement : str or None
+        What a person says it was; None while nobody judged it.
+    by, at, note
+        Who decided last, when, and why.
+    machine_outcome : str
+        What the machine alone made of it.
+    machine_place : MachinePlace or None
+        Where the machine had it, where a person corrected the place.
+    acts : tuple of str
+        Names of all acts that were told of it, in the order they were made: also what was undone, and the undoing.
+    """
+
+    judgement: Judgement | None
+    by: Person
+    at: Instant
+    note: str
+    machine_outcome: Outcome
+    machine_place: MachinePlace | None
+    acts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +262,7 @@ class Alert:
         When revision, supersedes, status and kind contradict each other.
     """
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     alert_id: Name
     incident_id: Name
     revision: Annotated[int, msgspec.Meta(ge=1)]
@@ -202,6 +283,7 @@ class Alert:
     audio: tuple[Audio, ...]
     actions: Actions
     provenance: Provenance
+    review: Review | None = None
 
     def __post_init__(self) -> None:
         before = message_id(self.alert_id, self.revision - 1) if self.revision > 1 else None
@@ -270,7 +352,7 @@ def decode(document: bytes | str) -> Alert:
     """
     try:
         return msgspec.json.decode(document, type=Alert)
-    except msgspec.DecodeError as error:  # a ValidationError is one too
+    except (msgspec.DecodeError, RecursionError) as error:  # a ValidationError is one too
         raise ValueError(f"not an alert of schema version {SCHEMA_VERSION}: {error}") from None
 
 

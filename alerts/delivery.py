@@ -32,6 +32,10 @@ JITTER: Final = 0.2
 LONGEST_WAIT_S: Final = 24 * HOUR_S
 """A receiver's Retry-After is honoured up to here."""
 
+GONE_S: Final = 5 * MINUTE_S
+"""The least wait after a receiver said that its address is retired (410): it is never given up in silence, for it may
+be a wrong word of somebody in between, but it is not hurried either."""
+
 LATE_AFTER_NS: Final = 300 * SECOND
 """What reaches its receiver later than this after it was queued is marked as late: no longer a call to hurry."""
 LATE_HEADER: Final = "shotfix-late"
@@ -58,6 +62,8 @@ class Delivery:
         Wall clock, UTC, when it was queued.
     attempts : int
         How often it was tried so far.
+    hurried : bool
+        It is a revision, and a cancellation (or a first word, after a review) waits for it to go first.
 
     Raises
     ------
@@ -73,6 +79,7 @@ class Delivery:
     document: bytes
     queued_ns: int
     attempts: int = 0
+    hurried: bool = False
 
     def __post_init__(self) -> None:
         check_instant(self.queued_ns, "queued_ns")
@@ -85,6 +92,11 @@ class Delivery:
     def message_id(self) -> str:
         """The same on every attempt: by it a receiver knows what it has already."""
         return message_id(self.alert_id, self.revision)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether no limit may hold it up: an alert's first word, its cancellation, and what stands before one."""
+        return self.kind != "revised" or self.hurried
 
     def late(self, now_ns: int) -> bool:
         """Whether it is no longer fresh."""
@@ -107,6 +119,8 @@ class Receipt:
         How long the receiver asked to be left alone.
     unanswered : bool
         Nobody was there: not a word against this message, and worth another try as soon as somebody is.
+    gone : bool
+        The receiver says that nobody will ever be there again: a matter for a person, not for patience.
     """
 
     delivered: bool
@@ -114,6 +128,7 @@ class Receipt:
     status_code: int | None = None
     retry_after_s: float | None = None
     unanswered: bool = False
+    gone: bool = False
 
 
 class Courier(Protocol):
@@ -121,7 +136,8 @@ class Courier(Protocol):
 
     The promise: `deliver` may be called again with the same delivery, after a failure, a crash, or a success whose
     receipt was lost. It must then say the same thing under the same ``message_id``, so that a receiver that remembers
-    names has everything at least once and acts on it once. A failure is a receipt, not an exception.
+    names has everything at least once and acts on it once. A failure is a receipt, not an exception. Several threads
+    may deliver at once, never two of one alert. `tests/couriers_conformance.py` holds every courier to it.
     """
 
     @property
@@ -145,6 +161,40 @@ class Route:
 def couriers_for(alert: Alert, routes: Iterable[Route]) -> tuple[str, ...]:
     """The couriers that carry this alert, in the order of ``routes``, each once."""
     return tuple(dict.fromkeys(route.courier for route in routes if alert.outcome in route.outcomes))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up; it stays until somebody revives it.
+
+    Parameters
+    ----------
+    alert_id, revision, courier, kind
+        What, and by whom.
+    attempts : int
+        How often it was tried.
+    queued_ns, died_ns : int
+        Wall clock, UTC: when it was queued, and when given up.
+    status_code : int or None
+        What the receiver last answered.
+    detail : str
+        What came of the last attempt, in words.
+    """
+
+    alert_id: str
+    revision: int
+    courier: str
+    kind: Kind
+    attempts: int
+    queued_ns: int
+    died_ns: int
+    status_code: int | None
+    detail: str
+
+    @property
+    def message_id(self) -> str:
+        """As of its `Delivery`."""
+        return message_id(self.alert_id, self.revision)
 
 
 def wait_s(attempts: int, name: str, retry_after_s: float | None = None) -> float | None:

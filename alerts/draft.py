@@ -14,9 +14,11 @@ from alerts.alert import (
     Alert,
     Audio,
     DischargeTime,
+    Expected,
     Flag,
     Kind,
     ModeOfUse,
+    Prior,
     Provenance,
     Reason,
     Round,
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from acoustic.detection import Clip
+    from alerts.circumstances import Circumstances
     from alerts.incident import Incident, Shot
-    from alerts.place import Place
+    from alerts.place import Place, Surveyor
     from alerts.policy import Outcome, Verdict
     from localization.fix import Arrival, Mode
 
@@ -46,11 +49,16 @@ METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the sphere of 6371.0 km;
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is the same for every alert of one desk: how it is used, what to call its plane, from what it is made."""
+    """What is the same for every alert of one desk: how it is used, what to call its plane, from what it is made.
+
+    ``surveyor`` says what stands at a place; ``audio_url`` precedes a clip's digest where the clip can be fetched.
+    """
 
     mode: ModeOfUse
     frame_name: str
     provenance: Provenance
+    surveyor: Surveyor | None = None
+    audio_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,29 @@ def draft(
         discharge_time=_discharge_time(incident),
         detected_at=alert_instant(min(_first_arrival_ns(shot) for shot in incident.shots)),
         published_at=alert_instant(turn.published_ns),
-        place=None if best is None else place_of(best, setting.frame_name),
+        place=None if best is None else place_of(best, setting.frame_name, setting.surveyor),
         what=_what(incident, verdict),
         rounds=tuple(_round(shot) for shot in incident.shots),
         sensors=_sensors(incident),
-        audio=tuple(_audio(clip) for clip in _clips(incident, clip_of)),
+        audio=tuple(_audio(clip, setting.audio_url) for clip in _clips(incident, clip_of)),
         actions=Actions(),
         provenance=_provenance(incident, setting.provenance),
+    )
+
+
+def turned(alert: Alert, turn: Turn) -> Alert:
+    """A document as the next revision that says it."""
+    return dataclasses.replace(
+        alert,
+        schema_version=SCHEMA_VERSION,
+        revision=turn.revision,
+        supersedes=message_id(alert.alert_id, turn.revision - 1) if turn.revision > 1 else None,
+        kind=turn.kind,
+        reason=turn.reason,
+        status=turn.status,
+        outcome=turn.outcome,
+        merged_into=turn.merged_into,
+        published_at=alert_instant(turn.published_ns),
     )
 
 
@@ -158,8 +182,35 @@ def _what(incident: Incident, verdict: Verdict) -> What:
         probabilities=_probabilities(incident, verdict.posterior),
         rounds=incident.rounds,
         cadence_s=None if cadence_s is None else round(cadence_s, 4),
-        flags=_flags(incident),
+        flags=_flags(incident, verdict),
         gate=verdict.reason,
+        priors=_priors(verdict.circumstances),
+        expected=_expected(verdict.circumstances),
+    )
+
+
+def _priors(circumstances: Circumstances | None) -> Prior | None:
+    if circumstances is None:
+        return None
+    return Prior(
+        base=round(circumstances.base, 6),
+        hour_shift=round(circumstances.hour_shift, 4),
+        calendar_shift=round(circumstances.calendar_shift, 4),
+        rate_shift=round(circumstances.rate_shift, 4),
+        others_per_hour=round(circumstances.others_per_hour, 1),
+    )
+
+
+def _expected(circumstances: Circumstances | None) -> tuple[Expected, ...]:
+    return tuple(
+        Expected(
+            name=near.name,
+            kind=near.kind,
+            distance_m=None if near.distance_m is None else round(near.distance_m, 1),
+            shift=round(near.shift, 4),
+            over_budget=near.over_budget,
+        )
+        for near in (() if circumstances is None else circumstances.expected)
     )
 
 
@@ -173,11 +224,12 @@ def _probabilities(incident: Incident, posterior: float) -> dict[str, float]:
     return {name: round(value, 6) for name, value in zip(CLASSES, values, strict=True)}
 
 
-def _flags(incident: Incident) -> tuple[Flag, ...]:
+def _flags(incident: Incident, verdict: Verdict) -> tuple[Flag, ...]:
     best = incident.best
     heard = {flag for shot in incident.shots for arrival in shot.arrivals for flag in arrival.detection.flags}
     said: list[tuple[Flag, bool]] = [
         ("ambiguous", best is not None and len(best.modes) > 1),
+        ("expected-load", verdict.circumstances is not None and bool(verdict.circumstances.expected)),
         ("few-sensors", best is not None and best.n_sensors <= FEW_SENSORS),
         ("full-automatic", incident.full_automatic),
         ("height-decides", best is not None and best.height_decides),
@@ -233,9 +285,9 @@ def _faintness(arrival: Arrival) -> tuple[float, float, str]:
     return -level, -snr, arrival.detection.pulse_id
 
 
-def _audio(clip: Clip) -> Audio:
+def _audio(clip: Clip, url: str | None) -> Audio:
     return Audio(
-        url=None,  # nobody hands it out yet; the centre keeps it by its digest
+        url=None if url is None else f"{url}{clip.sha256}",
         sha256=clip.sha256,
         start=alert_instant(clip.start_ns),
         duration=round(clip.duration_s, 6),

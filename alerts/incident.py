@@ -42,42 +42,55 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to it.
-
-    Something worth telling; its time is over; the evidence fell away after it was published, or came back; another
-    incident took it in.
-    """
+    """What can happen to it; the first five by the machine, the others by people. See `MEANING`."""
 
     NEWS = "news"
     CLOSE = "close"
     FELL = "fell"
     ROSE = "rose"
     MERGED = "merged"
+    SAID = "said"
+    CONFIRMED = "confirmed"
+    DENIED = "denied"
+    JOINED = "joined"
+    RELEASED = "released"
 
+
+MEANING: Final[Mapping[Event, str]] = MappingProxyType(
+    {
+        Event.NEWS: "something worth telling: a round, a late sensor, a better place",
+        Event.CLOSE: "its time is over",
+        Event.FELL: "the evidence fell away after it was published",
+        Event.ROSE: "the evidence came back",
+        Event.MERGED: "a shot between two incidents made it part of another",
+        Event.SAID: "a person placed it, gave or took rounds, or is unsure; or what they said withdraws nothing",
+        Event.CONFIRMED: "a person says that it was gunfire",
+        Event.DENIED: "a person says that it was something else, after it was published",
+        Event.JOINED: "a person made it part of another, or gave its last round away",
+        Event.RELEASED: "what a person withdrew it by counts no more",
+    }
+)
+
+_ROWS: Final[Mapping[Event, tuple[State, State, State, State]]] = MappingProxyType(
+    {
+        # from         GATHERING, OPEN, CLOSED, CANCELLED
+        Event.NEWS: (State.OPEN, State.OPEN, State.CLOSED, State.CANCELLED),
+        Event.CLOSE: (State.CLOSED, State.CLOSED, State.CLOSED, State.CANCELLED),
+        # While gathering nothing was published that could fall.
+        Event.FELL: (State.GATHERING, State.CANCELLED, State.CANCELLED, State.CANCELLED),
+        # A real shot must not stay buried under an early doubt.
+        Event.ROSE: (State.GATHERING, State.OPEN, State.CLOSED, State.OPEN),
+        Event.MERGED: (State.CANCELLED, State.CANCELLED, State.CANCELLED, State.CANCELLED),
+        Event.SAID: (State.OPEN, State.OPEN, State.CLOSED, State.CANCELLED),
+        Event.CONFIRMED: (State.OPEN, State.OPEN, State.CLOSED, State.OPEN),
+        Event.DENIED: (State.OPEN, State.CANCELLED, State.CANCELLED, State.CANCELLED),
+        Event.JOINED: (State.CANCELLED, State.CANCELLED, State.CANCELLED, State.CANCELLED),
+        Event.RELEASED: (State.OPEN, State.OPEN, State.CLOSED, State.OPEN),
+    }
+)
 
 LIFE: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
-    {
-        (State.GATHERING, Event.NEWS): State.OPEN,
-        (State.GATHERING, Event.CLOSE): State.CLOSED,
-        (State.GATHERING, Event.FELL): State.GATHERING,  # nothing was published that could fall
-        (State.GATHERING, Event.ROSE): State.GATHERING,
-        (State.GATHERING, Event.MERGED): State.CANCELLED,
-        (State.OPEN, Event.NEWS): State.OPEN,
-        (State.OPEN, Event.CLOSE): State.CLOSED,
-        (State.OPEN, Event.FELL): State.CANCELLED,
-        (State.OPEN, Event.ROSE): State.OPEN,
-        (State.OPEN, Event.MERGED): State.CANCELLED,
-        (State.CLOSED, Event.NEWS): State.CLOSED,
-        (State.CLOSED, Event.CLOSE): State.CLOSED,
-        (State.CLOSED, Event.FELL): State.CANCELLED,
-        (State.CLOSED, Event.ROSE): State.CLOSED,
-        (State.CLOSED, Event.MERGED): State.CANCELLED,
-        (State.CANCELLED, Event.NEWS): State.CANCELLED,
-        (State.CANCELLED, Event.CLOSE): State.CANCELLED,
-        (State.CANCELLED, Event.FELL): State.CANCELLED,
-        (State.CANCELLED, Event.ROSE): State.OPEN,  # a real shot must not stay buried under an early doubt
-        (State.CANCELLED, Event.MERGED): State.CANCELLED,
-    }
+    {(state, event): row[k] for event, row in _ROWS.items() for k, state in enumerate(State)}
 )
 """The whole life of an incident: what each event makes of each state."""
 
@@ -129,12 +142,12 @@ class Incident:
     @property
     def incident_id(self) -> str:
         """Name of the incident: a hash of its founder's name."""
-        return _name("i", self.founder)
+        return names_of(self.founder)[0]
 
     @property
     def alert_id(self) -> str:
         """Name of the alert that tells of it; there is one."""
-        return _name("a", self.founder)
+        return names_of(self.founder)[1]
 
     @property
     def fixes(self) -> tuple[Fix, ...]:
@@ -273,5 +286,7 @@ def _apart(fixes: tuple[Fix, ...]) -> int:
     return count
 
 
-def _name(letter: str, founder: str) -> str:
-    return letter + hashlib.sha256(f"incident\n{founder}".encode()).hexdigest()[:16]
+def names_of(founder: str) -> tuple[str, str]:
+    """The incident_id and the alert_id that a founder gives."""
+    digest = hashlib.sha256(f"incident\n{founder}".encode()).hexdigest()[:16]
+    return f"i{digest}", f"a{digest}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import msgspec
 
@@ -29,11 +29,70 @@ class Polygon:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The nearest known address, and where it lies from the place: never the place itself."""
+    """A known address, and where the place lies from it: never the place itself.
+
+    ``bearing_deg`` is from the address to the place, clockwise from north.
+    """
 
     text: str
     distance_m: float
     bearing_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intersection:
+    """The nearest crossing of two streets, and where the place lies from it."""
+
+    text: str
+    distance_m: float
+    bearing_deg: float
+
+
+Ring = tuple[tuple[float, float], ...]
+"""Longitude and latitude round a region, closed, as `Polygon` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands at a place and around it, as `Place` tells it; nothing of it where nothing is known."""
+
+    address: Address | None = None
+    addresses: tuple[Address, ...] = ()
+    addresses_touched: int = 0
+    intersection: Intersection | None = None
+    beat: str | None = None
+    large_parcel: bool | None = None
+    parcel: str | None = None
+
+
+class SurveyError(Exception):
+    """What stands at a place cannot be told just now; the message says what to do. The place itself is not in doubt."""
+
+
+class Surveyor(Protocol):
+    """Who knows what stands where; `alerts.gazetteer.Gazetteer` is one."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what it knows, hex."""
+        ...
+
+    def describe(self, latitude: float, longitude: float, polygon: Ring | None = None) -> Surroundings:
+        """What stands at a place.
+
+        Parameters
+        ----------
+        latitude, longitude : float
+            Degrees, WGS84.
+        polygon : tuple or None
+            The region that the place is known to lie in.
+
+        Raises
+        ------
+        SurveyError
+            When it cannot be told.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +136,13 @@ class Place:
         Whether it lies among the sensors used.
     usng : str or None
         United States National Grid, 10 m.
-    address, intersection, beat, large_parcel
-        What stands there; None until a gazetteer was imported. ``large_parcel``: a park, campus or the like, where an
-        address would mislead.
+    address, intersection, beat, large_parcel, parcel
+        What stands there; None until a gazetteer was imported. ``large_parcel``: a park, campus or the like, named by
+        ``parcel``, whose own address would mislead and is never given.
+    addresses : tuple of Address
+        Those that the region touches, the nearest first.
+    addresses_touched : int
+        How many that are; ``addresses`` lists the nearest of them.
 
     Raises
     ------
@@ -100,9 +163,12 @@ class Place:
     inside_hull: bool
     usng: str | None
     address: Address | None = None
-    intersection: str | None = None
+    intersection: Intersection | None = None
     beat: str | None = None
     large_parcel: bool | None = None
+    parcel: str | None = None
+    addresses: tuple[Address, ...] = ()
+    addresses_touched: int = 0
 
     def __post_init__(self) -> None:
         degrees = (self.latitude, self.longitude)
@@ -111,7 +177,7 @@ class Place:
             raise ValueError("a place has either latitude and longitude, or east and north with the frame's name")
 
 
-def place_of(fix: Fix, frame_name: str) -> Place:
+def place_of(fix: Fix, frame_name: str, surveyor: Surveyor | None = None) -> Place:
     """The place of a fix: its heaviest mode, with the others beside it.
 
     Parameters
@@ -120,8 +186,16 @@ def place_of(fix: Fix, frame_name: str) -> Place:
         Where the shot was.
     frame_name : str
         What to call its plane where that has no place on the Earth.
+    surveyor : Surveyor or None
+        Who says what stands there; asked only about a place on the Earth.
+
+    Raises
+    ------
+    SurveyError
+        When the surveyor cannot say; without one the same place can be told.
     """
     best, *others = (_other(mode) for mode in fix.modes)
+    around = _surveyed(best, surveyor)
     return Place(
         latitude=best.latitude,
         longitude=best.longitude,
@@ -135,7 +209,21 @@ def place_of(fix: Fix, frame_name: str) -> Place:
         modes=tuple(others),
         inside_hull=fix.inside_hull,
         usng=best.usng,
+        address=around.address,
+        intersection=around.intersection,
+        beat=around.beat,
+        large_parcel=around.large_parcel,
+        parcel=around.parcel,
+        addresses=around.addresses,
+        addresses_touched=around.addresses_touched,
     )
+
+
+def _surveyed(best: OtherPlace, surveyor: Surveyor | None) -> Surroundings:
+    if surveyor is None or best.latitude is None or best.longitude is None:
+        return Surroundings()
+    ring = None if best.polygon is None else best.polygon.coordinates[0]
+    return surveyor.describe(best.latitude, best.longitude, ring)
 
 
 def _other(mode: Mode) -> OtherPlace:

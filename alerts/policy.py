@@ -11,6 +11,7 @@ from acoustic.detection import probability
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from alerts.circumstances import Circumstances
     from alerts.incident import Incident
 
 Outcome = Literal["published", "review", "suppressed"]
@@ -63,30 +64,66 @@ class Policy:
         """Natural logarithm of prior / (1 - prior)."""
         return math.log(self.prior / (1.0 - self.prior))
 
-    def judge(self, incident: Incident) -> Verdict:
-        """What is to become of an incident, from its evidence as it stands.
+    def judge(self, incident: Incident, circumstances: Circumstances | None = None) -> Verdict:
+        """What is to become of an incident, from its evidence as it stands and what was to be expected.
 
-        The evidence is that of its rounds with a place, or of all where none has one.
+        The evidence is that of its rounds with a place, or of all where none has one. The logarithm of the odds after
+        it is the evidence plus the logarithm of the prior odds.
+
+        Parameters
+        ----------
+        incident : Incident
+            Its rounds.
+        circumstances : Circumstances or None
+            What makes its prior; None for the policy's own. A load of other bangs can take an incident from
+            publication to review, since a person then looks; it never takes one from people altogether: what would
+            be published or reviewed without the load is reviewed.
         """
         shots = incident.fixes or incident.shots
         llr = fused_llr([shot.llr for shot in shots], self.round_correlation)
-        posterior = probability(llr, self.log_prior_odds)
-        if incident.best is None:
-            return self._unplaced(incident, llr, posterior)
-        if posterior >= self.publish:
-            return self._verdict("published", llr, posterior, f"at least {self.publish:g}, from which it is published")
-        if posterior >= self.review:
-            return self._verdict("review", llr, posterior, f"below {self.publish:g}, from which it is published")
-        return self._verdict("suppressed", llr, posterior, f"below {self.review:g}, from which a person looks")
+        if circumstances is None:
+            posterior = probability(llr, self.log_prior_odds)
+            outcome, gate = self._gate(incident, posterior)
+            return self._verdict(outcome, llr, self.prior, posterior, gate)
+        posterior = probability(llr, circumstances.log_prior_odds)
+        outcome, gate = self._gate(incident, posterior)
+        held = outcome == "published" and circumstances.over_budget and posterior < circumstances.always_publish
+        if held:
+            outcome, gate = "review", _spent(circumstances)
+        elif outcome == "suppressed":
+            ordinary = probability(llr, circumstances.ordinary_log_odds)
+            if self._gate(incident, ordinary)[0] != "suppressed":
+                outcome, gate = "review", f"{gate}; {ordinary:.3g} without the load of other bangs, so that one does"
+        told = circumstances if held else circumstances.spared()
+        return self._verdict(outcome, llr, circumstances.prior, posterior, gate, told)
 
-    def _unplaced(self, incident: Incident, llr: float, posterior: float) -> Verdict:
+    def _gate(self, incident: Incident, posterior: float) -> tuple[Outcome, str]:
+        """The thresholds alone."""
+        if incident.best is None:
+            return self._unplaced(incident, posterior)
+        if posterior >= self.publish:
+            return "published", f"at least {self.publish:g}, from which it is published"
+        if posterior >= self.review:
+            return "review", f"below {self.publish:g}, from which it is published"
+        return "suppressed", f"below {self.review:g}, from which a person looks"
+
+    def _unplaced(self, incident: Incident, posterior: float) -> tuple[Outcome, str]:
         why = f"no place ({', '.join(sorted({shot.reason for shot in incident.unfixed}))})"
         if posterior >= self.review_unplaced:
-            return self._verdict("review", llr, posterior, f"{why}: a person looks from {self.review_unplaced:g}")
-        return self._verdict("suppressed", llr, posterior, f"{why}, and below {self.review_unplaced:g}")
+            return "review", f"{why}: a person looks from {self.review_unplaced:g}"
+        return "suppressed", f"{why}, and below {self.review_unplaced:g}"
 
-    def _verdict(self, outcome: Outcome, llr: float, posterior: float, gate: str) -> Verdict:
-        return Verdict(outcome, llr, self.prior, posterior, f"probability of gunfire {posterior:.3g}: {gate}")
+    @staticmethod
+    def _verdict(
+        outcome: Outcome,
+        llr: float,
+        prior: float,
+        posterior: float,
+        gate: str,
+        circumstances: Circumstances | None = None,
+    ) -> Verdict:
+        reason = f"probability of gunfire {posterior:.3g}: {gate}"
+        return Verdict(outcome, llr, prior, posterior, reason, circumstances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +140,9 @@ class Verdict:
         Probability of gunfire before and after it.
     reason : str
         The gate that decided, for people to read.
+    circumstances : Circumstances or None
+        What made the prior, where it was not the policy's own. Its events are ``over_budget`` only where that is what
+        kept the incident from publication.
     """
 
     outcome: Outcome
@@ -110,6 +150,12 @@ class Verdict:
     prior: float
     posterior: float
     reason: str
+    circumstances: Circumstances | None = None
+
+
+def _spent(circumstances: Circumstances) -> str:
+    spent = next(near for near in circumstances.expected if near.over_budget)
+    return f"the budget of {spent.name} is spent ({spent.budget_per_hour:g} published an hour): a person looks first"
 
 
 def fused_llr(llrs: Sequence[float], correlation: float) -> float:

@@ -11,7 +11,7 @@ from alerts.incident import Incident, State
 from localization.fix import Fix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from alerts.alert import Alert
     from alerts.grouping import Link
@@ -27,14 +27,12 @@ GREATEST_INCIDENT: Final = 100
 """Shots an incident holds; the next one begins another, so that hours of hammering stay many small documents."""
 
 
-@dataclass(slots=True, eq=False)
-class Case:
-    """An incident on the desk: what was last said of it, and what is still to say.
+@dataclass(slots=True, eq=False, kw_only=True)
+class Life:
+    """What was last said of an incident, and what is still to say.
 
     Parameters
     ----------
-    incident : Incident
-        As it stands.
     known_ns : int
         Event time at which the latest news of it came.
     state : State
@@ -43,13 +41,33 @@ class Case:
         The last revision said.
     pending : bool
         Whether something came since.
+    lifted : bool
+        Whether the machine by itself would have published it, ever.
+    silent : bool
+        Whether there is nothing to say of it, since people put all its rounds elsewhere before it was told.
     """
 
-    incident: Incident
     known_ns: int
     state: State = State.GATHERING
     last: Alert | None = None
     pending: bool = False
+    lifted: bool = False
+    silent: bool = False
+
+    @property
+    def incident_id(self) -> str:
+        """The incident's name."""
+        raise NotImplementedError
+
+    @property
+    def alert_id(self) -> str:
+        """The name of the alert that tells of it."""
+        raise NotImplementedError
+
+    @property
+    def heard_ns(self) -> int:
+        """When its last sound reached the last sensor that heard it."""
+        raise NotImplementedError
 
     @property
     def lives(self) -> bool:
@@ -59,11 +77,13 @@ class Case:
     @property
     def close_ns(self) -> int:
         """The watermark at which it closes."""
-        return max(self.incident.heard_ns + LINGER_NS, self.known_ns + QUIET_NS)
+        return max(self.heard_ns + LINGER_NS, self.known_ns + QUIET_NS)
 
     @property
     def due_ns(self) -> int | None:
         """The watermark at which the next word about it is due; None when there is none."""
+        if self.silent:
+            return None
         quiet_ns = self.known_ns + QUIET_NS
         if self.state is State.CLOSED:
             return quiet_ns if self.pending else None
@@ -71,11 +91,42 @@ class Case:
             return self.close_ns if self.pending else None
         return min(quiet_ns, self.close_ns) if self.pending and self.last is not None else self.close_ns
 
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Case(Life):
+    """An incident on the desk, as the machine has it.
+
+    Parameters
+    ----------
+    incident : Incident
+        As it stands.
+    held : bool
+        Whether people have spoken of it: the machine then makes it part of no other.
+    """
+
+    incident: Incident
+    held: bool = False
+
     @property
-    def seniority(self) -> tuple[bool, bool, int, str]:
-        """Sorts first what people know already: published, then told at all, then the older."""
+    def incident_id(self) -> str:
+        """The incident's name."""
+        return self.incident.incident_id
+
+    @property
+    def alert_id(self) -> str:
+        """The name of the alert that tells of it."""
+        return self.incident.alert_id
+
+    @property
+    def heard_ns(self) -> int:
+        """When its last sound reached the last sensor that heard it."""
+        return self.incident.heard_ns
+
+    @property
+    def seniority(self) -> tuple[bool, bool, bool, int, str]:
+        """Sorts first what people spoke of, then what they know already: published, told at all; then the older."""
         published = self.last is not None and self.last.outcome == "published"
-        return not published, self.last is None, self.incident.first_ns, self.incident.incident_id
+        return not self.held, not published, self.last is None, self.incident.first_ns, self.incident.incident_id
 
 
 class Roster:
@@ -120,10 +171,19 @@ class Roster:
         case.known_ns = max(case.known_ns, known_ns)
         return case, absorbed
 
-    def forget(self, before_ns: int) -> None:
-        """Let go of every incident that is told to its end and of which nothing came since ``before_ns``."""
+    @staticmethod
+    def may_go(case: Life, before_ns: int) -> bool:
+        """Whether an incident is told to its end, and nothing came of it since ``before_ns``."""
+        return case.known_ns < before_ns and case.heard_ns < before_ns and case.due_ns is None
+
+    def withdrawn(self, incident_id: str) -> Case | None:
+        """The incident of this name that another took in; None where there is none, or it is long past."""
+        return self._withdrawn.get(incident_id)
+
+    def forget(self, before_ns: int, keep: Container[str] = ()) -> None:
+        """Let go of every incident that may go, but for those whose names are to be kept."""
         for incident_id, case in list(self.cases.items()):
-            if case.known_ns < before_ns and case.incident.heard_ns < before_ns and case.due_ns is None:
+            if self.may_go(case, before_ns) and incident_id not in keep:
                 for shot in case.incident.shots:
                     del self._home[shot.shot_id]
                 del self.cases[incident_id]
@@ -157,7 +217,7 @@ class Roster:
         return case
 
     def _found(self, shot: Shot, known_ns: int) -> Case:
-        case = Case(Incident(shot.shot_id, (shot,)), known_ns)
+        case = Case(incident=Incident(shot.shot_id, (shot,)), known_ns=known_ns)
         self._resume(case)
         self._settle([shot], case)
         self.counts["incidents"] += 1
@@ -167,7 +227,7 @@ class Roster:
         """Enter a case under its name; where that was withdrawn before, its story goes on from there."""
         before = self._withdrawn.pop(case.incident.incident_id, None)
         if before is not None:
-            case.state, case.last = before.state, before.last
+            case.state, case.last, case.lifted = before.state, before.last, before.lifted
         self.cases[case.incident.incident_id] = case
 
     def _linked(self, shot: Shot) -> list[tuple[Link, Case]]:
@@ -183,7 +243,12 @@ class Roster:
         for other in sorted((other for _, other in self._linked(shot) if other is not case), key=_seniority):
             if len(case.incident.shots) + len(other.incident.shots) > GREATEST_INCIDENT:
                 continue
-            case, goes = sorted((case, other), key=_seniority)
+            keeps, goes = sorted((case, other), key=_seniority)
+            # What people spoke of takes in nothing that others know of: a shot must not vanish in what one of them
+            # called fireworks. To join the two is theirs.
+            if keeps.held and (goes.held or goes.last is not None):
+                continue
+            case = keeps
             self._move(goes.incident.shots, case)
             case.known_ns = max(case.known_ns, goes.known_ns)
             del self.cases[goes.incident.incident_id]
@@ -221,5 +286,5 @@ class Roster:
             self._home[shot.shot_id] = case.incident.incident_id
 
 
-def _seniority(case: Case) -> tuple[bool, bool, int, str]:
+def _seniority(case: Case) -> tuple[bool, bool, bool, int, str]:
     return case.seniority

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from acoustic.instant import instant_text, parse_instant
 
 if TYPE_CHECKING:
-    from alerts.alert import Alert
-    from alerts.place import OtherPlace, Place
+    from alerts.alert import Alert, Expected, MachinePlace
+    from alerts.place import Address, Intersection, OtherPlace, Place
 
 HOW_SURE: Final = (
     (0.99, "virtually certain"),
@@ -33,6 +33,28 @@ CAUTIONS: Final = {
     "unplaced": "It could not be placed: {why}.",
 }
 
+EVENTS: Final = {
+    "fireworks": "permitted fireworks",
+    "parade": "a parade",
+    "range": "a shooting range",
+    "construction": "building work",
+}
+"""How to say what the calendar expects; everything else is an expected event."""
+
+JUDGED: Final = {
+    "gunfire": "Confirmed by a person as gunfire",
+    "fireworks": "A person says that it was fireworks",
+    "vehicle": "A person says that it was a vehicle",
+    "construction": "A person says that it was building work",
+    "other": "A person says that it was no gunfire",
+    "unsure": "A person listened, and is unsure",
+}
+"""What a person says that it was."""
+
+LONGEST_NOTE: Final = 160
+"""Of a person's note so much is read out; the rest stands in the alert."""
+
+_OUTCOMES: Final = {"published": "to be published", "review": "for review", "suppressed": "not to be published"}
 _TITLES: Final = {"published": "GUNFIRE", "review": "FOR REVIEW", "suppressed": "NOT PUBLISHED"}
 _MODES: Final = {"test": "TEST - ", "exercise": "EXERCISE - ", "replay": "REPLAY - ", "live": ""}
 
@@ -51,15 +73,39 @@ def lines(alert: Alert) -> tuple[str, ...]:
     said = [
         _title(alert),
         f"Where:    {_where(alert.place)}",
-        *([] if alert.place is None else [f"          {_within(alert.place)}"]),
+        *(f"          {line}" for line in _around(alert)),
         f"When:     {_when(alert)}",
         f"How sure: {_how_sure(alert)}",
+        *(f"Person:   {sentence}" for sentence in _by_people(alert)),
+        *(f"Expected: {_expected(event)}" for event in alert.what.expected),
         f"Rounds:   {_rounds(alert)}",
         f"Heard by: {_heard_by(alert)}",
         *(f"Caution:  {sentence}" for sentence in _cautions(alert)),
         f"Alert:    {alert.alert_id}, revision {alert.revision} ({alert.reason.replace('-', ' ')})",
     ]
     return tuple(plain(line) for line in said)
+
+
+def radio_line(alert: Alert) -> str:
+    """The alert as one line to read over the radio or to paste: where, how many, how sure, how near, when.
+
+    Plain ASCII without control characters, as `lines`.
+    """
+    if alert.status == "cancelled":
+        said = [_title(alert), _spoken_place(alert.place), f"alert {alert.alert_id}"]
+        return plain(", ".join(said))
+    best = alert.what.rounds.best
+    said = [
+        f"{_MODES[alert.mode]}{_TITLES[alert.outcome]}",
+        _spoken_place(alert.place),
+        f"{best} round{'s' if best != 1 else ''}",
+        f"{_percent(alert.what.p_gunshot)} %",
+        *([] if alert.place is None else [f"within {alert.place.ellipse.semi_major_m:.0f} m"]),
+        instant_text(parse_instant(alert.discharge_time.first), 0)[11:].replace("Z", " UTC"),
+    ]
+    if alert.review is not None and alert.review.judgement == "gunfire":
+        said.append("confirmed by a person")
+    return plain(", ".join(said))
 
 
 def plain(words: str) -> str:
@@ -71,29 +117,102 @@ def plain(words: str) -> str:
 
 def _title(alert: Alert) -> str:
     if alert.status == "cancelled":
-        why = f"it is part of incident {alert.merged_into}" if alert.merged_into else "it was probably not gunfire"
-        return f"{_MODES[alert.mode]}CANCELLED: {why}"
+        return f"{_MODES[alert.mode]}CANCELLED: {_why_cancelled(alert)}"
     kind = ", FULL-AUTOMATIC" if "full-automatic" in alert.what.flags else ""
     return f"{_MODES[alert.mode]}{_TITLES[alert.outcome]}{kind} ({alert.status})"
+
+
+def _why_cancelled(alert: Alert) -> str:
+    if alert.merged_into:
+        return f"it is part of incident {alert.merged_into}"
+    judgement = None if alert.review is None else alert.review.judgement
+    if judgement not in (None, "gunfire", "unsure"):
+        said = JUDGED[judgement]
+        return said[0].lower() + said[1:]
+    if alert.review is not None and alert.review.machine_outcome != "suppressed":
+        return "what a person had said of it was taken back"
+    return "it was probably not gunfire"
 
 
 def _where(place: Place | None) -> str:
     if place is None:
         return "unknown"
     where = _coordinates(place)
-    if place.address is not None:
-        away, bearing = place.address.distance_m, place.address.bearing_deg
-        where += f"; {away:.0f} m {DIRECTIONS[round(bearing / 45.0) % 8]} of {place.address.text}"
-    return where
+    if place.large_parcel:
+        return f"{where}; in {_parcel(place)} (large; no single address)"
+    return where if place.address is None else f"{where}; {_off(place.address)}"
 
 
-def _coordinates(place: Place | OtherPlace, frame: str = "the local frame") -> str:
+def _parcel(place: Place) -> str:
+    return place.parcel or "a park or other large ground"
+
+
+def _off(near: Address | Intersection) -> str:
+    """How far, and in which direction, the place lies from something."""
+    return f"{near.distance_m:.0f} m {DIRECTIONS[round(near.bearing_deg / 45.0) % 8]} of {near.text}"
+
+
+def _around(alert: Alert) -> list[str]:
+    """The lines below the place: what stands there, how far it may be off, and who placed it."""
+    place = alert.place
+    if place is None:
+        return []
+    said = []
+    if place.large_parcel and place.address is not None:
+        said.append(f"{_off(place.address)}, the nearest street address")
+    near = [] if place.intersection is None else [f"{_off(place.intersection)} (intersection)"]
+    near += [] if place.beat is None else [f"beat {place.beat}"]
+    if near:
+        said.append("; ".join(near))
+    said.append(_within(place))
+    if alert.review is not None and (machine := alert.review.machine_place) is not None:
+        said.append(f"placed by hand; the sensors had it at {_coordinates(machine)}")
+    elif alert.review is not None and "unplaced" in alert.what.flags:
+        said.append("placed by hand; the sensors had no place")
+    return said
+
+
+def _spoken_place(place: Place | None) -> str:
+    if place is None:
+        return "place unknown"
+    if place.large_parcel:
+        return f"in {_parcel(place)}" + (f", {_off(place.intersection)}" if place.intersection is not None else "")
+    near = place.address or place.intersection
+    if near is not None:
+        return _off(near)
+    return f"USNG {place.usng}" if place.usng else _coordinates(place)
+
+
+def _by_people(alert: Alert) -> list[str]:
+    review = alert.review
+    if review is None or review.judgement is None:
+        return []
+    when = review.at[:19].replace("T", " ")
+    note = review.note if len(review.note) <= LONGEST_NOTE else f"{review.note[:LONGEST_NOTE]}..."
+    said = f"{JUDGED[review.judgement]} ({review.by}, {when} UTC); the machine alone: "
+    return [said + _OUTCOMES[review.machine_outcome], *([f"note: {note}"] if note else [])]
+
+
+def _expected(event: Expected) -> str:
+    kind = EVENTS.get(event.kind, "an expected event")
+    if event.distance_m is None:
+        where = f"{kind} in the city"
+    elif event.distance_m < 0.5:
+        where = f"inside {kind}"
+    else:
+        where = f"{event.distance_m:.0f} m from {kind}"
+    spent = "; as many of its incidents as its budget allows were published" if event.over_budget else ""
+    return f"{where}: {event.name}{spent}"
+
+
+def _coordinates(place: Place | OtherPlace | MachinePlace, frame: str = "the local frame") -> str:
     if place.latitude is None or place.longitude is None:
         frame = getattr(place, "frame", None) or frame
         return f"{place.east:.1f} m east, {place.north:.1f} m north in {frame}"
     north, east = "N" if place.latitude >= 0 else "S", "E" if place.longitude >= 0 else "W"
     degrees = f"{abs(place.latitude):.5f} {north}, {abs(place.longitude):.5f} {east}"
-    return f"{degrees} (USNG {place.usng})" if place.usng else degrees
+    usng = getattr(place, "usng", None)
+    return f"{degrees} (USNG {usng})" if usng else degrees
 
 
 def _within(place: Place) -> str:
@@ -126,8 +245,15 @@ def _when(alert: Alert) -> str:
 def _how_sure(alert: Alert) -> str:
     p = alert.what.p_gunshot
     said = next(words for least, words in HOW_SURE if p >= least)
-    percent = "over 99.9" if p > 0.999 else "under 0.1" if p < 0.001 else f"{100.0 * p:.1f}".removesuffix(".0")
-    return f"gunfire is {said} ({percent} %; {100.0 * alert.what.prior:.0f} % before it was heard)"
+    return f"gunfire is {said} ({_percent(p)} %; {_before(alert.what.prior)} % before it was heard)"
+
+
+def _percent(p: float) -> str:
+    return "over 99.9" if p > 0.999 else "under 0.1" if p < 0.001 else f"{100.0 * p:.1f}".removesuffix(".0")
+
+
+def _before(prior: float) -> str:
+    return f"{100.0 * prior:.0f}" if prior >= 0.01 else _percent(prior)
 
 
 def _rounds(alert: Alert) -> str:
@@ -153,6 +279,7 @@ def _cautions(alert: Alert) -> list[str]:
     if alert.place is not None:
         frame = alert.place.frame or "the local frame"
         said += [f"Or at {_coordinates(m, frame)}, {100.0 * m.weight:.0f} in 100." for m in alert.place.modes]
-    if alert.outcome != "published":
+    judged = alert.review is not None and alert.review.judgement not in (None, "gunfire", "unsure")
+    if alert.outcome != "published" and not judged:
         said.append(f"Not published: {alert.what.gate}.")
     return said

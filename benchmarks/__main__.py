@@ -29,6 +29,8 @@ ALL = (
     "speed.replay",
     "speed.streams",
     "speed.city",
+    "speed.telling",
+    "speed.places",
 )
 RESULTS = Path(__file__).parent / "results"
 

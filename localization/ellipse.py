@@ -29,7 +29,7 @@ class Covariance:
     nn_m2: float
 
     def __post_init__(self) -> None:
-        determinant = self.ee_m2 * self.nn_m2 - self.en_m2**2
+        determinant = self.ee_m2 * self.nn_m2 - self.en_m2 * self.en_m2
         if not (self.ee_m2 > 0.0 and self.nn_m2 > 0.0 and 0.0 < determinant < math.inf):
             raise ValueError(f"({self.ee_m2}, {self.en_m2}, {self.nn_m2}) m^2 is not a covariance")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from acoustic.instant import instant_text
+from alerts.record.heads import HEADS
 from shotfix.checkpoint import SUFFIX as CHECKPOINT
 from shotfix.disk import explained, sync_folder, write_whole
 from shotfix.segment import LOCK, SUFFIX, DamageError, JournalError, read_journal, segments, whole_bytes
@@ -190,8 +191,8 @@ def _ordinary(data_dir: Path) -> Iterator[Path]:
 
 
 def _turn(path: Path) -> tuple[int, Path]:
-    """Checkpoints first, then databases, then the rest."""
-    if path.suffix == CHECKPOINT:
+    """Checkpoints first, then databases, then the rest; the ledger's heads must not know more than the ledger does."""
+    if path.suffix == CHECKPOINT or path.name == HEADS:
         return 0, path
     return (1 if _is_database(path) else 2), path
 

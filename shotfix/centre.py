@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
 
-from alerts.couriers.destination import Destination
-from alerts.couriers.webhook import Secret, Webhook
-from alerts.delivery import Route
-from alerts.record.outbox import Outbox
-from alerts.record.store import Store
 from sensors.identity import Keyring
+from shotfix.almanac import calendar_of
+from shotfix.api.application import Api
+from shotfix.api.sensor_states import sensor_states
 from shotfix.charter import Charter
-from shotfix.clips import ClipStore, Retention
 from shotfix.crew import Crew
 from shotfix.disk import write_whole
 from shotfix.engine import Engine
+from shotfix.entries import act_body
 from shotfix.hearing_pool import HearingPool
 from shotfix.http_guard import ServerLimits
 from shotfix.http_server import HttpServer, Tls
@@ -33,26 +31,27 @@ from shotfix.ingest import Ingest
 from shotfix.ingest_http import Door
 from shotfix.journal import Journal
 from shotfix.journal_replay import CHARTER
-from shotfix.keeping import Keeping
 from shotfix.metrics import Figures, Metrics
-from shotfix.named_sound import NamedSound
 from shotfix.nats_stream import StreamError
 from shotfix.open_files import allow_open_files
-from shotfix.outbox_pump import Pump
 from shotfix.registry import read_registry, told_revision, write_history
 from shotfix.reloading import prepare
 from shotfix.results import UnavailableError
 from shotfix.service import notify, watchdog_s
 from shotfix.streams import Streams, setups_of
+from shotfix.telling import Telling
 from shotfix.tidying import Tidying
 from shotfix.vital_signs import VitalSigns
 from shotfix.warming import warm_locator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
-    from shotfix.config import CourierConfig, SiteConfig
+    from alerts.calendar_event import ExpectedEvent
+    from alerts.review.acts import Decision
+    from shotfix.config import SiteConfig
     from shotfix.ingest_nats import NatsDoor
     from shotfix.registry import Registry
     from shotfix.reloading import Reload
@@ -102,37 +101,34 @@ class Centre:
         # Before anything is written: its lock keeps a second centre out of the folder.
         self._journal = self._open.enter_context(Journal(data / "journal"))
         write_whole(data / CHARTER, lambda file: file.write(self._charter.encode()))
-        self._store = self._open.enter_context(Store(config.record_file))
-        self._outbox = Outbox(self._store)
-        kept = Retention(config.record.audio_days * 86_400.0, config.record.audio_bytes)
-        self._clips = ClipStore(data / "audio", kept)
-        routes = [Route(c.name, c.outcomes) for c in config.couriers]  # type: ignore[arg-type]  # checked by the configuration
-        self._keeping = Keeping(self._store, routes, self._clips, time.time_ns)
+        self._telling = Telling(config, self._open, time.time_ns)
         self.engine = Engine(
             self._charter,
             registry,
             self._journal,
             data / "checkpoints",
-            self._keeping,
+            self._telling.keeping,
             time.time_ns,
             told_revision(data),
+            calendar_of(config, time.time_ns()),
         )
         self._registry = registry = registry.numbered(self.engine.registry_revision)
         self._tell_revision(registry, self.engine.changes, "start")
-        self._tidying = Tidying(self.engine, self._clips, NamedSound(self._store), config.record)
+        self._tidying = Tidying(self.engine, self._telling, config.record, self._calendar)
         boot = secrets.token_hex(BOOT_BYTES)
         self._pool = self._hearing_pool(registry)
         self._streams = (
-            None if self._pool is None else Streams(self._pool, self.engine, self._keeping, boot, time.time_ns)
+            None if self._pool is None else Streams(self._pool, self.engine, self._telling.keeping, boot, time.time_ns)
         )
+        self._api = Api(self._telling.services(self._submit, lambda: sensor_states(self.engine)))
         self.ingest = Ingest(_keyring(registry), self.engine, self._streams, boot, time.time_ns)
         figures = Figures(
             self.engine,
             self.ingest,
             self._journal,
-            self._keeping,
-            self._outbox,
-            [r.courier for r in routes],
+            self._telling.keeping,
+            self._telling.outbox,
+            self._telling.couriers,
             self._counts_beside,
             time.time_ns,
         )
@@ -140,7 +136,6 @@ class Centre:
         self._stop, self._engine_stop = threading.Event(), threading.Event()
         self._crew = Crew(self._fail)
         self._engine_thread: threading.Thread | None = None
-        self._pumps: list[Pump] = []
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._server: HttpServer | None = None
@@ -149,6 +144,11 @@ class Centre:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: str | None = None
         self._stopping = asyncio.Event()
+
+    def _submit(self, decision: Decision) -> Future[bool]:
+        """Hand the engine what a person decided; it is in the record already, and found there again after a kill."""
+        body = act_body(decision.act, decision.known, getattr(decision, "earlier", ()))
+        return self.engine.submit("act", time.time_ns(), body)
 
     def _hearing_pool(self, registry: Registry) -> HearingPool | None:
         """Workers for nodes that send all of their sound; each sensor goes on where the journal ends."""
@@ -180,6 +180,7 @@ class Centre:
             open_doors.push_async_callback(asyncio.to_thread, self._end)
             self._server = HttpServer(self._application(), listen.host, listen.port, _tls(self.config))
             open_doors.push_async_callback(self._server.stop)
+            open_doors.push_async_callback(self._api.stop)  # the server would wait for streams that never end
             await asyncio.to_thread(warm_locator)  # a first shot must not wait for a compiler
             self._begin()
             await self._server.start()
@@ -204,23 +205,18 @@ class Centre:
         run_engine = functools.partial(self.engine.run, self._engine_stop)
         self._engine_thread = self._crew.thread("engine", run_engine, self._engine_stop.is_set)
         stopped = self._stop.is_set
-        self._crew.thread("keeper of sound", functools.partial(self._keeping.run, self._stop), stopped)
         if self._streams is not None:
             self._crew.thread("streams", functools.partial(self._streams.run, self._stop), stopped)
-        for courier in self.config.couriers:
-            webhook = self._open.enter_context(contextlib.closing(_webhook(courier)))
-            pump = Pump(self._outbox, webhook, time.time_ns, self._stop.wait)
-            self._pumps.append(pump)
-            self._crew.thread(f"courier {courier.name}", functools.partial(pump.run, stopped), stopped)
+        self._telling.begin(self._crew, self._stop)
+        self._telling.resume(self._submit)
 
     def _troubles(self) -> list[str]:
         """What is wrong beside the engine, in words."""
-        return [*self._crew.lost, *(pump.trouble for pump in self._pumps if pump.trouble)]
+        return [*self._crew.lost, *self._telling.troubles(), *self._api.troubles]
 
     def _counts_beside(self) -> dict[str, dict[str, int]]:
         """Counts of the doors, the workers and the store of sound, for the metrics."""
-        counts = {"sound_kept": dict(self._clips.counts), "tidying": dict(self._tidying.counts)}
-        counts["outbox_store_refused"] = {pump.name: pump.store_refused for pump in self._pumps}
+        counts = self._telling.counts() | self._api.counts() | {"tidying": dict(self._tidying.counts)}
         if self._pool is not None and self._streams is not None:
             counts |= {"chunks": dict(self._streams.counts), "workers": dict(self._pool.counts)}
         if self._door is not None:
@@ -261,17 +257,23 @@ class Centre:
         if self._engine_thread is not None:
             self._engine_thread.join()
         self._stop.set()
+        self._telling.wake()
         self._crew.join(PATIENCE_S)
         self._open.close()
         _log.info("the centre has stopped; what was not delivered waits in the record")
 
     # while it runs
 
+    def _calendar(self) -> tuple[ExpectedEvent, ...]:
+        return calendar_of(self.config, time.time_ns())
+
     def _application(self) -> Starlette:
         token_file = self.config.listen.metrics_token_file
         signs = VitalSigns(self.engine, self._metrics, self._troubles, token_file, time.time_ns)
         self._door = Door(self.ingest.take)
-        return Starlette(routes=[*self._door.routes(), *signs.routes()])
+        application = Starlette(routes=[*self._door.routes(), *signs.routes(), *self._api.routes()])
+        application.router.redirect_slashes = False  # where to would come from a header that anybody can write
+        return application
 
     async def _keep_watch(self) -> None:
         """Tell the service manager that the engine is alive, for as long as it is."""
@@ -292,7 +294,7 @@ class Centre:
         task.add_done_callback(self._reloads.discard)
 
     async def reload(self) -> None:
-        """Take over register, weather and certificate anew, if all of the configuration is right; else go on as before.
+        """Take over register, weather, calendar and certificate anew, if all of the configuration is right; or nothing.
 
         Nothing raises, and nothing is taken over before all of it was checked.
         """
@@ -313,6 +315,9 @@ class Centre:
 
     async def _take_over(self, new: Reload) -> None:
         self._registry = new.registry
+        # What is read again each time it is wanted; the rest of a changed configuration waits for a restart.
+        self.config = dataclasses.replace(self.config, expected=new.config.expected)
+        self.engine.expect(new.events)
         self.ingest.keyring = new.keyring
         self.engine.revise(new.registry, new.air)
         if self._pool is not None:
@@ -325,7 +330,7 @@ class Centre:
             _log.error("the certificate stays as it was: %s", error)
         for word in new.words:
             _log.info("the network: %s", word)
-        _log.info("reloaded; only the register, the weather and the certificate change without a restart")
+        _log.info("reloaded; without a restart change register, weather, calendar and certificate alone")
 
     def _tell_revision(self, registry: Registry, words: tuple[str, ...], who: str) -> None:
         if words:
@@ -370,8 +375,3 @@ def _nats_door(config: SiteConfig, ingest: Ingest) -> NatsDoor | None:
     )
     territory = Territory(frozenset(nats.cells), nats.margin_m) if nats.cells else None
     return NatsDoor(ingest.take, link, nats.city, nats.worker, territory)
-
-
-def _webhook(courier: CourierConfig) -> Webhook:
-    destination = Destination(courier.url, courier.allow_private)
-    return Webhook(courier.name, destination, [Secret.parse(courier.secret_file.read())])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 
 from acoustic.air import Air
+from alerts.expectation import Expectation
 from alerts.policy import Policy
 from localization.frame import Frame
 from localization.ground import GROUND_SIGMA_M, Ground
@@ -26,7 +29,11 @@ from shotfix.waiting import Patience
 
 if TYPE_CHECKING:
     from alerts.alert import ModeOfUse
+    from alerts.gazetteer import Gazetteer
     from shotfix.config import SiteConfig
+
+AUDIO_PATH: Final = "/api/v1/audio/"
+"""Under which the centre hands out sound, by its digest."""
 
 GIVEN_SOURCE_SIGMA_M = 5.0
 """Of a height of shots that somebody states without its sigma."""
@@ -63,6 +70,46 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
+class Usual:
+    """What other bangs are usual here, and when; see `alerts.expectation.Expectation`. ``zone`` is an IANA name."""
+
+    hours: tuple[float, ...]
+    zone: str
+    ordinary_per_hour: float
+    near_m: float
+
+    def expectation(self, policy: Policy) -> Expectation:
+        """The prior that follows from it."""
+        zone = UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+        return Expectation(
+            policy, hours=self.hours, zone=zone, ordinary_per_hour=self.ordinary_per_hour, near_m=self.near_m
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gazetteering:
+    """Which file of places is asked."""
+
+    file: str
+    sha256: str
+
+    def open(self) -> Gazetteer:
+        """The file itself.
+
+        Raises
+        ------
+        CharterError
+            When it is not the one that the centre was run with.
+        """
+        from alerts.gazetteer import Gazetteer, GazetteerError  # noqa: PLC0415  (shapely takes a while to load)
+
+        try:
+            return Gazetteer(self.file, self.sha256)
+        except GazetteerError as error:
+            raise CharterError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
 class Charter:
     """What a core is built from, besides the register.
 
@@ -82,6 +129,12 @@ class Charter:
         Where shots are looked for.
     cells : Cells or None
         What of the city is this centre's; None: all of it.
+    usual : Usual or None
+        What other bangs are usual; None: as on an ordinary night anywhere.
+    gazetteer : Gazetteering or None
+        What stands where; None: alerts name no addresses.
+    audio_url : str or None
+        With what links to sound begin, before the digest; None: alerts hold none.
     """
 
     name: str
@@ -91,13 +144,22 @@ class Charter:
     patience: Patience
     place: Place = Place()
     cells: Cells | None = None
+    usual: Usual | None = None
+    gazetteer: Gazetteering | None = None
+    audio_url: str | None = None
 
     @classmethod
     def of(cls, config: SiteConfig) -> Charter:
-        """What a configuration says, its ground's file read once for its hash."""
-        place, time = config.place, config.time
+        """What a configuration says, the files of its ground and its places read once for their hashes.
+
+        Raises
+        ------
+        CharterError
+            When the file of places is none.
+        """
+        place, time, expected = config.place, config.time, config.expected
         ground = place.ground_file
-        nats = config.nats
+        nats, public_url = config.nats, config.listen.public_url
         return cls(
             name=config.site.name,
             mode=config.site.mode,
@@ -114,6 +176,9 @@ class Charter:
                 ground_sigma_m=place.ground_sigma_m,
             ),
             cells=Cells(nats.cells, nats.margin_m) if nats is not None and nats.cells else None,
+            usual=Usual(expected.hours, config.site.time_zone, expected.ordinary_per_hour, expected.near_m),
+            gazetteer=None if config.gazetteer is None else _gazetteering(config.gazetteer.file),
+            audio_url=None if public_url is None else public_url.rstrip("/") + AUDIO_PATH,
         )
 
     def encode(self) -> bytes:
@@ -152,7 +217,17 @@ class Charter:
         up_m, sigma_m = self._source(registry, frame)
         deployment = Deployment(self.name, network, frame, self.air, up_m, sigma_m, self._ground(frame))
         mode: ModeOfUse = self.mode  # type: ignore[assignment]  # checked by the configuration
-        return Core(deployment, registry, self.policy, mode, self.patience, self.owned(registry))
+        return Core(
+            deployment,
+            registry,
+            self.policy,
+            mode,
+            self.patience,
+            self.owned(registry),
+            expectation=None if self.usual is None else self.usual.expectation(self.policy),
+            gazetteer=None if self.gazetteer is None else self.gazetteer.open(),
+            audio_url=self.audio_url,
+        )
 
     def _source(self, registry: Registry, frame: Frame) -> tuple[float, float]:
         """Height of shots in the plane, and its sigma, m: as stated, else as scenes have it."""
@@ -200,6 +275,16 @@ class Charter:
             return None
         territory = self.cells.territory
         return frozenset(site.sensor_id for site in registry.network.sites if territory.owns(site.position))
+
+
+def _gazetteering(path: Path) -> Gazetteering:
+    from alerts.gazetteer import Gazetteer, GazetteerError  # noqa: PLC0415  (as above)
+
+    try:
+        with Gazetteer.open(path) as gazetteer:
+            return Gazetteering(str(path), gazetteer.sha256)
+    except GazetteerError as error:
+        raise CharterError(f"gazetteer.file: {error}") from None
 
 
 def _sha256(path: Path) -> str:

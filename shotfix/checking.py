@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def checked_site(path: Path) -> SiteConfig:
     ConfigError
         When anything is wrong.
     """
+    from shotfix.almanac import calendar_of  # noqa: PLC0415  (as below)
     from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
 
     config = read_site(path)
@@ -71,7 +73,8 @@ def checked_site(path: Path) -> SiteConfig:
     try:
         charter = Charter.of(config)
         charter.core(charter.share(registry))
-    except (CharterError, ValueError, OSError) as error:
+        calendar_of(config, time.time_ns())
+    except (CharterError, ValueError, OSError) as error:  # of a calendar, too
         raise ConfigError([Problem(path.name, 0, "", str(error))]) from None
     return config
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from localization.study.folder import complete
 from localization.study.scene_reading import read_scene
 from localization.study.table import SceneError
 from sensors.identity import NodeKey
+from shotfix.api.people import PEOPLE
+from shotfix.api.people_file import add_token
 from shotfix.city_street import street_tables
 from shotfix.config_fields import NAME_PATTERN, FieldError
 from shotfix.config_writing import Sections, network_text, new_webhook_secret, sensor_table, toml, write_private
@@ -33,6 +36,10 @@ STREET: Final = "street"
 COURIER: Final = "control-room"
 SECRET: Final = "secrets/control-room"  # noqa: S105  (where it lies)
 GROUND: Final = "ground.asc"
+DESK: Final = "desk-1"
+"""Who may do everything here, by the token that lies with the secrets."""
+TOKEN: Final = "secrets/desk-1"  # noqa: S105  (where it lies)
+DAYS: Final = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,8 @@ def build_city(folder: Path, plan: CityPlan) -> dict[str, Any]:
         network = Contents(1, tuple(sites), tuple(names), nodes, ())
         (work / "network.toml").write_text(network_text(network), "utf-8")
         write_private(work / SECRET, new_webhook_secret() + "\n")
+        _, token = add_token(work / "centre" / PEOPLE, DESK, ("analyst", "supervisor", "auditor"), DAYS, time.time_ns())
+        write_private(work / TOKEN, token + "\n")
         _write(work / "site.toml", "The centre.", _site(work, scene_folder, scene, sites, plan))
     return {
         "folder": str(folder),
@@ -116,6 +125,7 @@ def next_commands(folder: Path, plan: CityPlan) -> list[str]:
         f"{room} --log {home}/received.jsonl",
         f"{shotfix} serve --config {home}/site.toml",
         f"for node in {home}/nodes/*.toml; do {shotfix} listen --config $node & done; wait",
+        f'curl -H "Authorization: Bearer $(cat {home}/{TOKEN})" http://127.0.0.1:{plan.port}/api/v1/alerts',
     ]
 
 

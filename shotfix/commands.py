@@ -23,6 +23,10 @@ from shotfix.command_line import (
     one_line,
 )
 from shotfix.commands_live import LIVE
+from shotfix.commands_places import places
+from shotfix.commands_record import ledger, record
+from shotfix.commands_review import labels
+from shotfix.commands_tokens import token
 
 FARTHEST_M: Final = 1e8  # of coordinates: as far as sensors may stand from the origin of their plane
 LARGEST_CELL_M: Final = 100_000.0
@@ -383,7 +387,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-for command in LIVE:
+for command in (*LIVE, places, token, record, ledger, labels):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -7,22 +7,18 @@ Read once, at the edge, by `shotfix.config_reading`; nothing here sends or write
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from acoustic.air import Air
-from alerts.couriers.destination import Destination
-from alerts.policy import OUTCOMES, Policy
+from alerts.policy import Policy
 from sensors.cell import Territory
 from sensors.site import Geodetic
 from shotfix.config_fields import (
     CITY_FORM,
     CITY_PATTERN,
-    NAME_FORM,
-    NAME_PATTERN,
     FieldError,
     check,
     name,
@@ -33,7 +29,6 @@ from shotfix.config_fields import (
     url,
 )
 from shotfix.config_node import (
-    MEGABYTE,
     CentreAddress,
     ClockConfig,
     ElementConfig,
@@ -49,49 +44,49 @@ from shotfix.config_node import (
     loopback,
     repeated,
 )
+from shotfix.config_telling import (
+    VARIABLE,
+    CourierConfig,
+    ExpectedConfig,
+    GazetteerConfig,
+    PeopleConfig,
+    RecordConfig,
+    ReviewConfig,
+    SecretSource,
+)
 
 __all__ = [
-    "AirConfig", "CentreAddress", "ClockConfig", "CourierConfig", "ElementConfig", "HearingConfig",
-    "ListenConfig", "LogConfig", "NatsConfig", "NetworkTable", "NodeConfig", "NodeIdentity", "OriginConfig",
-    "PieceConfig", "PlaceConfig", "PrivacyConfig", "RecordConfig", "SecretSource", "SensorConfig", "SiteConfig",
-    "SiteIdentity", "SourceConfig", "SpoolConfig", "TimeConfig",
+    "VARIABLE",
+    "AirConfig",
+    "CentreAddress",
+    "ClockConfig",
+    "CourierConfig",
+    "ElementConfig", "ExpectedConfig",
+    "GazetteerConfig",
+    "HearingConfig",
+    "ListenConfig",
+    "LogConfig",
+    "NatsConfig",
+    "NetworkTable",
+    "NodeConfig",
+    "NodeIdentity",
+    "OriginConfig",
+    "PeopleConfig",
+    "PieceConfig",
+    "PlaceConfig",
+    "PrivacyConfig",
+    "RecordConfig",
+    "ReviewConfig",
+    "SecretSource",
+    "SensorConfig",
+    "SiteConfig",
+    "SiteIdentity",
+    "SourceConfig",
+    "SpoolConfig",
+    "TimeConfig",
 ]  # fmt: skip
 
 Mode: TypeAlias = Literal["live", "exercise", "test"]
-VARIABLE: Final = "env:"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretSource:
-    """Where a secret is to be had: a file that nobody else may read, or an environment variable. Never the secret."""
-
-    file: Path | None = None
-    variable: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.file is None) == (self.variable is None):
-            raise ValueError("a secret comes from a file or from a variable, and from one of them")
-
-    def read(self) -> str:
-        """The secret, without white space around it.
-
-        Raises
-        ------
-        ValueError
-            When the variable is not set, or what is there is empty; the message names the place only.
-        OSError
-            When the file cannot be read.
-        """
-        if self.file is not None:
-            said = self.file.read_text("utf-8", "replace").strip()
-        else:
-            said = os.environ.get(self.variable or "", "").strip()
-        if not said:
-            raise ValueError(f"{self}: empty, or not set; put the secret there")
-        return said
-
-    def __str__(self) -> str:
-        return str(self.file) if self.file is not None else f"{VARIABLE}{self.variable}"
 
 
 def _zone_trouble(said: str) -> str:
@@ -101,11 +96,6 @@ def _zone_trouble(said: str) -> str:
     except (OSError, ValueError, LookupError):
         return f'"{said}"; expected an IANA name, as America/New_York'
     return ""
-
-
-def _outcomes_trouble(said: tuple[str, ...]) -> str:
-    wrong = [each for each in said if each not in OUTCOMES]
-    return f'"{wrong[0][:40]}"; expected some of {", ".join(OUTCOMES)}' if wrong else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +137,10 @@ class ListenConfig:
     metrics_token_file: Path | None = path(
         "A token that whoever reads /metrics must show; without one, this machine alone may.", "secret", default=None
     )
+    public_url: str | None = url(
+        "As receivers of alerts reach it; links to sound begin with it. None: alerts hold no links.",
+        "https", "http", default=None,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)
@@ -286,45 +280,6 @@ class HearingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CourierConfig:
-    """Somebody who is told of alerts."""
-
-    name: str = text("What deliveries call it.", NAME_PATTERN, NAME_FORM)
-    url: str = url(
-        "Where to; it may hold a token, hence it is never shown. Also env:NAME.", "https", "http", secret=True
-    )
-    secret_file: SecretSource = plain("The signing secret: a file that nobody else may read, or env:NAME.")
-    kind: Literal["webhook"] = plain("How.", default="webhook")
-    outcomes: tuple[str, ...] = plain(
-        "Of which alerts.", default=("published",), longest=len(OUTCOMES), also=_outcomes_trouble
-    )
-    allow_private: bool = plain("The address may lie inside one's own network, and be http.", default=False)
-
-    def __post_init__(self) -> None:
-        check(self)
-        try:
-            Destination(self.url, self.allow_private)
-        except ValueError as error:
-            raise FieldError("url", str(error)) from None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordConfig:
-    """Where alerts are kept, and for how long what led to them is."""
-
-    path: Path = path("The record of alerts, relative to data_dir.", "inside", default=Path("record.db"))
-    journal_days: float = number("Messages older than this are let go.", 1, 36_600, default=30.0)
-    journal_bytes: int = number("And the oldest beyond so much.", 100 * MEGABYTE, 10**15, default=20_000 * MEGABYTE)
-    audio_days: float = number("Sound that no alert names is let go after this.", 0, 36_600, default=7.0)
-    audio_bytes: int = number(
-        "And the oldest beyond so much; what an alert names stays.", 0, 10**15, default=20_000 * MEGABYTE
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True, slots=True)
 class SiteConfig:
     """Everything a centre is told: site.toml."""
 
@@ -339,6 +294,10 @@ class SiteConfig:
     hearing: HearingConfig = plain("Workers for nodes that send all of their sound.", default=HearingConfig())
     couriers: tuple[CourierConfig, ...] = plain("Who is told, [[courier]].", default=(), longest=1000)
     record: RecordConfig = plain("What is kept, and for how long.", default=RecordConfig())
+    gazetteer: GazetteerConfig | None = plain("What stands where.", default=None)
+    expected: ExpectedConfig = plain("What other bangs are to be expected.", default=ExpectedConfig())
+    people: PeopleConfig = plain("Who may ask for what.", default=PeopleConfig())
+    review: ReviewConfig = plain("How people look at incidents.", default=ReviewConfig())
     log: LogConfig = plain("What it tells the log.", default=LogConfig())
 
     def __post_init__(self) -> None:
@@ -346,6 +305,11 @@ class SiteConfig:
         repeated("couriers", [courier.name for courier in self.couriers], "name")
 
     @property
-    def record_file(self) -> Path:
-        """The record of alerts."""
-        return self.site.data_dir / self.record.path
+    def record_at(self) -> Path | str:
+        """The record of alerts: a file, or the URL of a database."""
+        return self.record.database or self.site.data_dir / self.record.path
+
+    @property
+    def people_file(self) -> Path:
+        """Who may ask for what."""
+        return self.site.data_dir / self.people.file

@@ -189,7 +189,7 @@ def expected(hint: Any, rule: Rule) -> str:
         return "one of " + ", ".join(f'"{choice}"' for choice in get_args(kind))
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
-        return "a list of tables" if dataclasses.is_dataclass(inner) else f'a list of {PLURALS[inner]}, as ["one"]'
+        return "a list of tables" if dataclasses.is_dataclass(inner) else f"a list of {PLURALS[inner]}"
     if dataclasses.is_dataclass(kind):
         return "a table"
     if rule.schemes:
@@ -205,7 +205,7 @@ def expected(hint: Any, rule: Rule) -> str:
     }[kind]
 
 
-PLURALS: Final = {str: "texts"}
+PLURALS: Final = {str: 'texts, as ["one"]', float: "numbers, as [1, 2]"}
 
 
 def trouble(value: Any, hint: Any, rule: Rule) -> str:
@@ -281,7 +281,9 @@ def _url_trouble(value: str, hint: Any, rule: Rule) -> str:
         port = split.port
     except ValueError:
         return f"{shown(value, rule)}; {wanted}, a host, and a port that is a number"
-    if split.scheme not in rule.schemes or not split.hostname or port == 0 or not value.isascii() or " " in value:
+    # A database on this machine is reached through a socket file, and has no host.
+    nowhere = not split.hostname and split.scheme != "postgresql"
+    if split.scheme not in rule.schemes or nowhere or port == 0 or not value.isascii() or " " in value:
         return f"{shown(value, rule)}; {wanted}, and a host"
     if split.username is not None and not rule.secret:
         return "has a user or a password in it, where everybody reads it; expected a URL without"

@@ -185,7 +185,7 @@ class _Reader:
         if tables and isinstance(value, dict):
             self.spoil(way, f"a single table; expected a list of them, [[{way[-1]}]] before each")
             return None
-        if not isinstance(value, list) or not all(isinstance(each, dict if tables else str) for each in value):
+        if not isinstance(value, list) or not all(_fits(each, inner, tables=tables) for each in value):
             self.spoil(way, f"{shown(value, rule)}; expected {expected(hint, rule)}")
             return None
         if len(value) > rule.longest:
@@ -194,7 +194,7 @@ class _Reader:
         if tables:
             made = [self.record(inner, each, (*way, place)) for place, each in enumerate(value)]
             return tuple(each for each in made if each is not None)
-        return tuple(value)
+        return tuple(map(float, value)) if inner is float else tuple(value)
 
     def _variable(self, said: str, way: Key) -> str | None:
         """The value of a variable of the environment."""
@@ -237,6 +237,13 @@ class _Reader:
             Secret.parse(secret)
         except ValueError as error:
             self.say(way, f"holds no signing secret: {error}")
+
+
+def _fits(value: Any, inner: Any, *, tables: bool) -> bool:
+    """Whether an entry of a list is of the kind that belongs there."""
+    if inner is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**300
+    return isinstance(value, dict if tables else str)
 
 
 def key_text(way: Key) -> str:

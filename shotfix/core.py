@@ -18,7 +18,11 @@ from shotfix.waiting import Patience, Waiting
 
 if TYPE_CHECKING:
     from acoustic.air import Air
-    from alerts.alert import ModeOfUse
+    from alerts.act import Act
+    from alerts.alert import Alert, ModeOfUse
+    from alerts.calendar_event import ExpectedEvent
+    from alerts.expectation import Expectation
+    from alerts.place import Surveyor
     from alerts.policy import Policy
     from sensors.site import Site
     from sensors.wire import Batch, Content, Envelope
@@ -65,6 +69,8 @@ class Core:
         How long who is waited for.
     owned : frozenset of str or None
         The sensors whose cells this centre owns: a bang belongs to it when one of them heard it first. None: all.
+    expectation, gazetteer, audio_url
+        As `alerts.desk.Desk` takes them.
     """
 
     def __init__(
@@ -75,10 +81,22 @@ class Core:
         mode: ModeOfUse,
         patience: Patience,
         owned: frozenset[str] | None = None,
+        expectation: Expectation | None = None,
+        gazetteer: Surveyor | None = None,
+        audio_url: str | None = None,
     ) -> None:
         self.registry = registry
         self.waiting = Waiting(patience)
-        self.machines = Machines(deployment, policy, mode, owned=owned, may_have_missed=self.waiting.may_have_missed)
+        self.machines = Machines(
+            deployment,
+            policy,
+            mode,
+            owned=owned,
+            may_have_missed=self.waiting.may_have_missed,
+            expectation=expectation,
+            gazetteer=gazetteer,
+            audio_url=audio_url,
+        )
         self.seen = Seen()
         self.watches: dict[str, ClockWatch] = {}
         self.conditions: dict[str, Condition] = {}
@@ -88,6 +106,8 @@ class Core:
         """By sensor what its node's spool had to give up, as it says itself."""
         self.own_fault = ""
         """Words for when most nodes say at once that it is our own clock that jumped."""
+        self.events: tuple[ExpectedEvent, ...] = ()
+        """What the calendar says, as it was told last."""
         self._astray: set[str] = set()  # nodes whose clocks are wrong
         self._doubted: set[str] = set()  # those of them that are not believed
         self._looked_ns = 0
@@ -132,6 +152,16 @@ class Core:
     def report_weather(self, air: Air, at_ns: int) -> None:
         """Take over a report of the weather, in force from this event time on."""
         self.machines.locator.learning.air.report(at_ns, air)
+
+    def act(self, act: Act, known: tuple[Alert, ...] = (), earlier: tuple[Act, ...] = ()) -> Said:
+        """Take what a person decided; the revisions that come of it. See `alerts.desk.Desk.act`."""
+        self.counts["act"] += 1
+        return Said(list(self.machines.desk.act(act, known, earlier)))
+
+    def expect(self, events: tuple[ExpectedEvent, ...]) -> None:
+        """Take over the calendar of what is expected."""
+        self.events = events
+        self.machines.expectation.adopt(events)
 
     def due(self, now_ns: int) -> int | None:
         """The watermark that may be told now; None while there is no new one."""

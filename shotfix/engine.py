@@ -14,7 +14,7 @@ from alerts.alert import Alert
 from alerts.record.store import StoreError
 from shotfix.checkpoint import CheckpointError, damaged, kept, newest, save, thin
 from shotfix.engine_parts import Arrival, Pulse, settle
-from shotfix.entries import LISTEN_BACK_NS, Begin, silence_body, take, tick_body, weather_body
+from shotfix.entries import LISTEN_BACK_NS, Begin, calendar_body, silence_body, take, tick_body, weather_body
 from shotfix.registry import Registry, RegistryError
 from shotfix.segment import Entry, JournalError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from acoustic.air import Air
+    from alerts.calendar_event import ExpectedEvent
     from sensors.condition import Episode
     from sensors.message import Batch
     from shotfix.charter import Charter
@@ -64,6 +65,8 @@ class Engine:
         The wall clock, nanoseconds UTC.
     told_revision : int
         The greatest number that a revision of the register ever had.
+    events : tuple of ExpectedEvent
+        The calendar as it is now; where it differs from the core's, the difference becomes an entry.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Engine:
         keeper: Keeper,
         now_ns: Callable[[], int],
         told_revision: int = 0,
+        events: tuple[ExpectedEvent, ...] = (),
     ) -> None:
         self._charter = charter
         self._registry = charter.share(registry)
@@ -97,10 +101,12 @@ class Engine:
         self._complained_ns = 0
         # What is wanted, and what is on the disk: a difference is written again and again until the disk takes it.
         self._wanted_air = self._taken_air = charter.air
+        self._wanted_events = events
         self.pulse = Pulse()
         self.core: Core = self._restore()
         self._wanted_registry = self._registry.encode()
         self._taken_registry = self.core.registry.encode()
+        self._taken_events = self.core.events
         self._decided = self._revisions(now_ns())
 
     # other threads
@@ -116,6 +122,10 @@ class Engine:
         self._registry = self._charter.share(registry)
         self._wanted_registry = self._registry.encode()
         self._wanted_air = air
+
+    def expect(self, events: tuple[ExpectedEvent, ...]) -> None:
+        """Take over another calendar, as soon as the disk takes it."""
+        self._wanted_events = events
 
     @property
     def damaged_checkpoints(self) -> int:
@@ -238,6 +248,8 @@ class Engine:
                 self._taken_registry = arrival.body
             elif arrival.air is not None:
                 self._taken_air = arrival.air
+            elif arrival.events is not None:
+                self._taken_events = arrival.events
             if self._gather(said):
                 self._needed_ns.append(arrival.at_ns if arrival.since_ns is None else arrival.since_ns)
 
@@ -265,12 +277,14 @@ class Engine:
             self._decided.append(Arrival("note", now_ns, silence_body(silent_ns)))
 
     def _revisions(self, now_ns: int) -> list[Arrival]:
-        """Register and weather, where those that are wanted are not yet on the disk."""
+        """Register, weather and calendar, where those that are wanted are not yet on the disk."""
         registry, air, wanted = self._wanted_registry, self._wanted_air, []
         if registry != self._taken_registry:
             wanted.append(Arrival("network", now_ns, registry))
         if air != self._taken_air:
             wanted.append(Arrival("weather", now_ns, weather_body(air), air=air))
+        if self._wanted_events != self._taken_events:
+            wanted.append(Arrival("calendar", now_ns, calendar_body(self._wanted_events), events=self._wanted_events))
         return wanted
 
     def _save(self) -> None:

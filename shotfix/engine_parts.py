@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from acoustic.air import Air
     from alerts.alert import Alert
+    from alerts.calendar_event import ExpectedEvent
     from sensors.message import Batch
     from sensors.snippet import Snippet
 
@@ -50,6 +51,8 @@ class Arrival:
     """What its body says, where that is known."""
     air: Air | None = None
     """The same of a report of the weather."""
+    events: tuple[ExpectedEvent, ...] | None = None
+    """The same of a calendar."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ import msgspec
 
 from acoustic.air import Air
 from acoustic.instant import SECOND
+from alerts.act import Act
 from alerts.alert import Alert
 from sensors.identity import MAGIC, SEAL_BYTES
 from sensors.wire import decode_batch
@@ -22,6 +23,7 @@ from shotfix.registry import Registry
 from shotfix.segment import JournalError
 
 if TYPE_CHECKING:
+    from alerts.calendar_event import ExpectedEvent
     from sensors.wire import Batch
     from shotfix.core import Core
     from shotfix.segment import Entry
@@ -80,6 +82,23 @@ def weather_body(air: Air) -> bytes:
     return msgspec.json.encode(air)
 
 
+def act_body(act: Act, known: tuple[Alert, ...] = (), earlier: tuple[Act, ...] = ()) -> bytes:
+    """The body of what a person decided, with what a desk that has forgotten it needs: see `alerts.desk.Desk.act`."""
+    return msgspec.json.encode(_ActBody(act, known, earlier))
+
+
+def calendar_body(events: tuple[ExpectedEvent, ...]) -> bytes:
+    """The body of a calendar of what is expected, in force from then on."""
+    return msgspec.json.encode(events)
+
+
+@dataclass(frozen=True, slots=True)
+class _ActBody:
+    act: Act
+    known: tuple[Alert, ...]
+    earlier: tuple[Act, ...] = ()
+
+
 def take(core: Core, entry: Entry, charter: Charter, batch: Batch | None = None) -> Said | None:
     """Have a core take one entry that is no beginning; what came of it.
 
@@ -112,6 +131,13 @@ def _take(core: Core, entry: Entry, charter: Charter, batch: Batch | None) -> Sa
         core.adopt(registry, charter.owned(registry), entry.at_ns)
     elif entry.kind == "weather":
         core.report_weather(msgspec.json.decode(entry.body, type=Air), entry.at_ns)
+    elif entry.kind == "act":
+        body = msgspec.json.decode(entry.body, type=_ActBody)
+        return core.act(body.act, body.known, body.earlier)
+    elif entry.kind == "calendar":
+        from alerts.calendar_event import ExpectedEvent  # noqa: PLC0415  (most journals have none)
+
+        core.expect(msgspec.json.decode(entry.body, type=tuple[ExpectedEvent, ...]))
     elif entry.kind == "note" and entry.body.startswith(_SILENCE):
         return core.close(_TICK.unpack(entry.body[len(_SILENCE) :])[0])
     return Said()

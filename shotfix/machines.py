@@ -12,6 +12,7 @@ from acoustic.detection import Detection
 from acoustic.instant import SECOND
 from alerts.alert import Alert, Provenance
 from alerts.desk import Desk
+from alerts.expectation import Expectation
 from alerts.policy import Policy
 from localization.fix import Fix, Unfixed
 from localization.locator import Locator
@@ -21,6 +22,7 @@ from shotfix.versions import model_hash, versions
 if TYPE_CHECKING:
     from acoustic.air import Air
     from alerts.alert import ModeOfUse
+    from alerts.place import Surveyor
     from localization.frame import Frame
     from localization.ground import Ground
     from localization.street import Street
@@ -79,6 +81,8 @@ class Machines:
     may_have_missed : callable or None
         Whether a sensor may have heard something before an instant that has not been told here. A bang that one of our
         own may have heard first, unknown to us, is ours too: two may then tell of it, but never nobody.
+    expectation, gazetteer, audio_url
+        As `alerts.desk.Desk` takes them; without an expectation, that of an ordinary night everywhere.
     """
 
     def __init__(
@@ -90,6 +94,9 @@ class Machines:
         judged: bool = True,
         owned: frozenset[str] | None = None,
         may_have_missed: Callable[[str, int], bool] | None = None,
+        expectation: Expectation | None = None,
+        gazetteer: Surveyor | None = None,
+        audio_url: str | None = None,
     ) -> None:
         self.locator = Locator(
             deployment.network,
@@ -100,12 +107,14 @@ class Machines:
             ground=deployment.ground,
         )
         policy = policy or Policy()
+        self.expectation = expectation or Expectation(policy)
+        street = self.locator.solver.street
         provenance = Provenance(
             versions=versions(),
             model_hash=model_hash() if judged else None,
-            configuration_hash=configuration_hash(deployment, policy, self.locator.solver.street),
+            configuration_hash=configuration_hash(deployment, policy, street, self.expectation, gazetteer),
         )
-        self.desk = Desk(policy, mode, deployment.name, provenance)
+        self.desk = Desk(policy, mode, deployment.name, provenance, self.expectation, gazetteer, audio_url)
         self.last_ns = 0
         self.owned = owned
         self._may_have_missed = may_have_missed
@@ -205,14 +214,20 @@ class Machines:
         return float(east_m), float(north_m)
 
 
-def configuration_hash(deployment: Deployment, policy: Policy, street: Street) -> str:
+def configuration_hash(
+    deployment: Deployment, policy: Policy, street: Street, expectation: Expectation, gazetteer: Surveyor | None
+) -> str:
     """SHA-256 of everything given that decides what comes of a sound.
 
-    Where the sensors stand, the weather, the heights, what is assumed of streets, and the policy; neither what was
-    heard nor the truth, and no file names: a centre and a replay with the same content have the same hash.
+    Where the sensors stand, the weather, the heights, what is assumed of streets, the policy, what is expected, and
+    what stands where; neither what was heard nor the truth, and no file names: a centre and a replay with the same
+    content have the same hash. A calendar that a running centre takes over is named by the alerts that it touches.
     """
     parts = [repr(part) for part in (deployment.network.sites, deployment.frame, deployment.air)]
     parts += [repr(part) for part in (deployment.source_up_m, deployment.source_sigma_m, policy, street)]
+    parts.append(expectation.fingerprint())
     if deployment.ground is not None:
         parts.append(deployment.ground.fingerprint())
+    if gazetteer is not None:
+        parts.append(gazetteer.sha256)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

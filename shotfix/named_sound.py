@@ -27,13 +27,13 @@ class NamedSound:
     Parameters
     ----------
     store : Store
-        The record. Alerts are added to it and never removed.
+        The record.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._digests: set[str] = set()
-        self._last = 0  # rows grow in the order in which alerts are kept
+        self._last = 0  # alerts are numbered in the order in which they are kept
         self._decoder = msgspec.json.Decoder(_Named)
 
     def digests(self) -> set[str]:
@@ -44,10 +44,15 @@ class NamedSound:
         StoreError
             When the record refuses; what was read counts.
         """
-        row_id: sa.ColumnElement[int] = sa.literal_column("alert.rowid")
-        news = sa.select(row_id, tables.alert.c.document).where(row_id > self._last).order_by(row_id)
+        number = tables.alert.c.number
+        news = sa.select(number, tables.alert.c.document).where(number > self._last).order_by(number)
         with self._store.reading() as connection:
-            for number, document in connection.execute(news).yield_per(100):
+            for last, document in connection.execute(news).yield_per(100):
                 self._digests.update(clip.sha256 for clip in self._decoder.decode(document).audio)
-                self._last = number
+                self._last = last
         return self._digests
+
+    def forget(self) -> None:
+        """Alerts were let go: read the others anew when asked next."""
+        self._digests = set()
+        self._last = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sensors.identity import Keyring
+from shotfix.almanac import calendar_of
 from shotfix.charter import CharterError
 from shotfix.checking import tls_trouble
 from shotfix.registry import read_registry, told_revision
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from acoustic.air import Air
+    from alerts.calendar_event import ExpectedEvent
     from sensors.hearing import Setup
     from shotfix.charter import Charter
     from shotfix.config import SiteConfig
@@ -38,6 +41,8 @@ class Reload:
         Whom to believe.
     air : Air
         The weather.
+    events : tuple of ExpectedEvent
+        The calendar.
     setups : dict
         How each sensor's sound is heard.
     """
@@ -47,6 +52,7 @@ class Reload:
     words: tuple[str, ...]
     keyring: Keyring
     air: Air
+    events: tuple[ExpectedEvent, ...]
     setups: dict[str, Setup]
 
 
@@ -66,7 +72,7 @@ def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter
 
     Raises
     ------
-    ConfigError, CharterError, IdentityError, OSError
+    ConfigError, CharterError, IdentityError, CalendarError, OSError
         When anything is wrong, with what to do.
     """
     config = reread()
@@ -80,6 +86,6 @@ def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter
     # The ground stays the one that is in memory, whatever lies at its place now.
     place = replace(charter.place, ground_file=None, ground_sha256=None, ground_sigma_m=None)
     replace(charter, place=place).core(charter.share(registry))
-    air = config.air.air()
+    air, events = config.air.air(), calendar_of(config, time.time_ns())
     keyring = Keyring(registry.keys, registry.revoked)
-    return Reload(config, registry, words, keyring, air, setups_of(registry, air))
+    return Reload(config, registry, words, keyring, air, events, setups_of(registry, air))

@@ -26,7 +26,7 @@ from acoustic.instant import check_instant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KINDS: Final = ("begin", "batch", "heard", "tick", "network", "weather", "note")
+KINDS: Final = ("begin", "batch", "heard", "tick", "network", "weather", "note", "act", "calendar")
 """What an entry can be; their places here are written to the disk, so new ones come last."""
 
 LARGEST_BODY_BYTES: Final = 32 << 20

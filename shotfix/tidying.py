@@ -1,53 +1,65 @@
-"""Tidying: what a centre lets go of once an hour, because it is older, or more, than the configuration keeps."""
+"""Tidying: once an hour a centre lets go of what is older, or more, than it keeps, and looks at ledger and calendar."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shotfix.clips import ClipStore
+    from alerts.calendar_event import ExpectedEvent
     from shotfix.config import RecordConfig
     from shotfix.engine import Engine
-    from shotfix.named_sound import NamedSound
+    from shotfix.telling import Telling
+
+PARTS: Final = ("journal", "record", "ledger", "sound", "calendar")
 
 _log = logging.getLogger(__name__)
 
 
 class Tidying:
-    """Rounds through journal and sound; a part that fails is told and counted, and tried again in the next round.
+    """Rounds through journal, record and sound; a part that fails is told and counted, and tried again next time.
 
     Parameters
     ----------
     engine : Engine
         Whose journal it is.
-    clips : ClipStore
-        The sound.
-    named : NamedSound
-        Which of it stays.
+    telling : Telling
+        Whose record and sound.
     keeps : RecordConfig
         How much is kept.
+    calendar : callable
+        Reads the calendar as it is now.
     """
 
-    def __init__(self, engine: Engine, clips: ClipStore, named: NamedSound, keeps: RecordConfig) -> None:
-        self.counts: Counter[str] = Counter(dict.fromkeys(("rounds", "journal-failed", "sound-failed"), 0))
+    def __init__(
+        self,
+        engine: Engine,
+        telling: Telling,
+        keeps: RecordConfig,
+        calendar: Callable[[], tuple[ExpectedEvent, ...]] = tuple,
+    ) -> None:
+        failed = (f"{part}-failed" for part in PARTS)
+        self.counts: Counter[str] = Counter(dict.fromkeys(("rounds", *failed), 0))
         self._engine = engine
-        self._clips = clips
-        self._named = named
+        self._telling = telling
         self._keeps = keeps
+        self._calendar = calendar
 
     def round(self) -> None:
         """Let go of what may go; raises nothing."""
         self._try("journal", lambda: self._engine.tidy(self._keeps.journal_days, self._keeps.journal_bytes))
+        self._try("record", self._telling.retire)
+        self._try("ledger", self._telling.note_head)
         self._try("sound", self._sweep)
+        self._try("calendar", lambda: self._engine.expect(self._calendar()))
         self.counts["rounds"] += 1
 
     def _sweep(self) -> None:
-        swept = self._clips.sweep(time.time(), self._named.digests().__contains__)
+        swept = self._telling.clips.sweep(time.time(), self._telling.named.digests().__contains__)
         if swept:
             _log.info("let go of %d clips that no alert names", swept)
 
@@ -56,4 +68,4 @@ class Tidying:
             work()
         except Exception as error:  # noqa: BLE001  (whatever refuses now may be mended within the hour)
             self.counts[f"{part}-failed"] += 1
-            _log.error("the %s was not tidied, and takes more room until it is: %s", part, error)
+            _log.error("the %s was not looked after, and will be in an hour: %s", part, error)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.record_stores import postgres_server, postgres_url, record_store, record_where  # noqa: F401  (fixtures)
+
 # No deadlines: machines are noisy, and kernels compile at their first call. The build machine tries the same examples
 # every time, so that it judges the change and not the dice; everybody else rolls them.
 settings.register_profile("people", deadline=None)

@@ -1,4 +1,4 @@
-"""Webhooks: alerts as Standard Webhooks 1.0.0, signed with HMAC-SHA256."""
+"""Webhooks: alerts as Standard Webhooks 1.0.0, signed with HMAC-SHA256; at wish also CloudEvents 1.0."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import binascii
 import hashlib
 import hmac
 import logging
-import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
 
 from acoustic.instant import SECOND
 from alerts.couriers.destination import Destination, RefusedError, Resolver
@@ -19,18 +21,22 @@ from alerts.delivery import LATE_HEADER, Delivery, Receipt
 from alerts.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import httpx
+    from alerts.couriers.bounded_http import Answer
 
 PREFIX: Final = "whsec_"
 SHORTEST_KEY: Final = 24
 LONGEST_KEY: Final = 64
-FIRST_TIMEOUT_S: Final = 5.0  # the quick tries must not wait for a receiver that hangs
+FIRST_TIMEOUT_S: Final = 5.0  # for a whole attempt; the quick tries must not wait for a receiver that hangs
 LATER_TIMEOUT_S: Final = 20.0  # Standard Webhooks recommends 15 to 30 s
 QUICK_ATTEMPTS: Final = 6
-READ_BYTES: Final = 200  # of a refusal: enough to tell a person why
+SHOWN_BYTES: Final = 200  # of a refusal: enough to tell a person why
+GONE: Final = 410
+
+SOURCE: Final = "/shotfix"
+"""Who says it, to a receiver of CloudEvents; a city that has several centres gives each its own."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -88,12 +94,37 @@ def body_of(delivery: Delivery) -> bytes:
     return head.encode() + delivery.document + b"}"
 
 
+def cloud_event(delivery: Delivery, source: str) -> dict[str, str]:
+    """The headers that make a message a CloudEvent 1.0 as well, in binary mode (HTTP protocol binding, section 3.1).
+
+    Its data is the body as it is; ``source`` and ``id`` together name it, the same at every attempt.
+    """
+    version = msgspec.json.decode(delivery.document, type=_Version).schema_version
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": delivery.message_id,
+        "ce-source": source,
+        "ce-type": f"shotfix.alert.{delivery.kind}",
+        "ce-time": delivery.published_at,
+        "ce-subject": delivery.alert_id,
+        "ce-dataschema": f"urn:shotfix:alert:{version}",
+    }
+
+
+class _Version(msgspec.Struct):
+    schema_version: str = "1.0"
+
+
 class Webhook:
     """A courier that posts to one receiver.
 
     Every attempt has a fresh timestamp and fresh signatures under the same ``webhook-id``. Only an answer of 200 to
-    299 counts; redirects are not followed. The host is resolved once for each attempt, and the address that was
-    checked is the one connected to. One thread at a time.
+    299 counts, by its status alone; redirects are not followed. The host is resolved once for each attempt, and the
+    address that was checked is the one connected to. However slow the receiver is, an attempt ends `FIRST_TIMEOUT_S`
+    (later `LATER_TIMEOUT_S`) after its connection was begun, and no more than a few kilobytes of an answer are read.
+
+    An alert is sent whatever its size. Standard Webhooks recommends bodies under 20 kB, and most alerts are; one of a
+    hundred rounds is not, and to leave rounds out, or to say nothing, would be worse than a long body.
 
     Parameters
     ----------
@@ -102,16 +133,22 @@ class Webhook:
     destination : Destination
         Where to.
     secrets : sequence of Secret
-        All sign: while keys are rotated, the new and the old one.
+        All sign: while keys are rotated, the new one first and then the former.
     resolve : Resolver or None
         Instead of the system's resolver.
     ca_file : Path or None
         Certificates to trust instead of the public ones: for a receiver with a city's own authority.
+    former_until_ns : int or None
+        From then on, wall clock UTC, only the first secret signs; None: all do for as long as this lives.
+    source : str or None
+        Also say what CloudEvents 1.0 wants, with this URI reference as the source; None: do not.
 
     Raises
     ------
     ValueError
-        Without a secret.
+        Without a secret, or with a source that is no URI reference.
+    OSError
+        When the certificates cannot be read.
     """
 
     def __init__(
@@ -121,15 +158,25 @@ class Webhook:
         secrets: Sequence[Secret],
         resolve: Resolver | None = None,
         ca_file: Path | None = None,
+        *,
+        former_until_ns: int | None = None,
+        source: str | None = None,
     ) -> None:
         if not secrets:
             raise ValueError("a webhook needs at least one secret")
+        if source is not None and not (source and source.isascii() and source.isprintable() and " " not in source):
+            raise ValueError("the source of events is a URI reference, as /shotfix: printable ASCII without spaces")
+        from alerts.couriers.bounded_http import BoundedHttp  # noqa: PLC0415  (only who delivers pays for its import)
+
+        for noisy in ("httpx", "httpcore"):  # they log whole URLs, and a URL may hold a token
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         self._name = name
         self._destination = destination
         self._secrets = tuple(secrets)
         self._resolve = resolve
-        self._ca_file = ca_file
-        self._client: httpx.Client | None = None
+        self._former_until_ns = former_until_ns
+        self._source = source
+        self._http = BoundedHttp(secure=destination.url.startswith("https:"), ca_file=ca_file)
 
     def __repr__(self) -> str:
         return f"Webhook({self._name!r}, {self._destination.shown!r})"
@@ -141,27 +188,29 @@ class Webhook:
 
     def close(self) -> None:
         """Close the connections; a later delivery opens new ones."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._http.close()
 
     def headers(self, delivery: Delivery, body: bytes, now_ns: int) -> dict[str, str]:
         """The headers of an attempt at ``now_ns``; what is late by then says so, without a signature over it."""
         late = {LATE_HEADER: "true"} if delivery.late(now_ns) else {}
+        event = {} if self._source is None else cloud_event(delivery, self._source)
         timestamp_s = now_ns // SECOND
-        signatures = (sign(secret, delivery.message_id, timestamp_s, body) for secret in self._secrets)
+        over = self._former_until_ns is not None and now_ns >= self._former_until_ns
+        secrets = self._secrets[:1] if over else self._secrets
+        signatures = (sign(secret, delivery.message_id, timestamp_s, body) for secret in secrets)
         return {
             "content-type": "application/json",
             "user-agent": "shotfix",
             "webhook-id": delivery.message_id,
             "webhook-timestamp": str(timestamp_s),
             "webhook-signature": " ".join(signatures),
+            **event,
             **late,
         }
 
     def deliver(self, delivery: Delivery, now_ns: int) -> Receipt:
         """Try once; whatever goes wrong is in the receipt."""
-        import httpx  # noqa: PLC0415  (a tenth of a second that only who delivers pays)
+        from alerts.couriers.bounded_http import NoAnswerError  # noqa: PLC0415  (as above)
 
         try:
             address = self._destination.checked_address(self._resolve)
@@ -171,39 +220,15 @@ class Webhook:
             words = f"{self._destination.host} does not resolve: {plain(str(error))}"
             return Receipt(delivered=False, detail=words, unanswered=True)
         body = body_of(delivery)
+        headers = {"host": self._host_header(), **self.headers(delivery, body, now_ns)}
+        within_s = FIRST_TIMEOUT_S if delivery.attempts < QUICK_ATTEMPTS else LATER_TIMEOUT_S
         try:
-            return self._post(address, body, self.headers(delivery, body, now_ns), delivery.attempts)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            words = f"no answer from {self._destination.shown}: {type(error).__name__}"
-            return Receipt(delivered=False, detail=words, unanswered=True)
-
-    def _post(self, address: str, body: bytes, headers: dict[str, str], attempts: int) -> Receipt:
-        client = self._opened()
-        request = client.build_request(
-            "POST",
-            self._url_at(address),
-            content=body,
-            headers=headers | {"host": self._host_header()},
-            timeout=FIRST_TIMEOUT_S if attempts < QUICK_ATTEMPTS else LATER_TIMEOUT_S,
             # The certificate must be that of the name, though the connection goes to the address.
-            extensions={"sni_hostname": self._destination.host},
-        )
-        response = client.send(request, stream=True)
-        try:
-            return _receipt(response)
-        finally:
-            response.close()
-
-    def _opened(self) -> httpx.Client:
-        if self._client is None:
-            import httpx  # noqa: PLC0415
-
-            for noisy in ("httpx", "httpcore"):  # they log whole URLs, and a URL may hold a token
-                logging.getLogger(noisy).setLevel(logging.WARNING)
-            # No proxy from the environment: it would connect on our behalf to what was not checked.
-            verify = True if self._ca_file is None else ssl.create_default_context(cafile=self._ca_file)
-            self._client = httpx.Client(follow_redirects=False, trust_env=False, verify=verify)
-        return self._client
+            answer = self._http.post(self._url_at(address), self._destination.host, headers, body, within_s)
+        except NoAnswerError as error:
+            words = f"no answer from {self._destination.shown}: {plain(str(error))}"
+            return Receipt(delivered=False, detail=words, unanswered=True)
+        return _receipt(answer, now_ns)
 
     def _url_at(self, address: str) -> str:
         parts = urlsplit(self._destination.url)
@@ -214,27 +239,36 @@ class Webhook:
         return urlsplit(self._destination.url).netloc
 
 
-def _receipt(response: Any) -> Receipt:
-    code = response.status_code
+def _receipt(answer: Answer, now_ns: int) -> Receipt:
+    code = answer.status_code
     if 200 <= code < 300:
         return Receipt(delivered=True, detail=f"answered {code}", status_code=code)
-    words = plain(next(response.iter_raw(READ_BYTES), b"").decode("utf-8", "replace"))
+    words = plain(answer.said[:SHOWN_BYTES].decode("utf-8", "replace"))
     return Receipt(
         delivered=False,
         detail=f"answered {code}" + (f": {words}" if words else ""),
         status_code=code,
-        retry_after_s=_retry_after_s(response.headers),
+        retry_after_s=_retry_after_s(answer.headers, now_ns),
+        gone=code == GONE,
     )
 
 
-def _retry_after_s(headers: Any) -> float | None:
-    """Retry-After in seconds, or as a date against the receiver's own Date (RFC 9110, section 10.2.3)."""
+def _retry_after_s(headers: Mapping[str, str], now_ns: int) -> float | None:
+    """Retry-After in seconds, or as a date against the receiver's own Date, or our clock (RFC 9110, section 10.2.3)."""
     text = headers.get("retry-after")
     if text is None:
         return None
     if text.isascii() and text.isdigit():
         return float(text[:9])
+    until = _date(text)
+    told = _date(headers.get("date", "")) or datetime.fromtimestamp(now_ns // SECOND, UTC)
+    return None if until is None else (until - told).total_seconds()
+
+
+def _date(text: str) -> datetime | None:
+    """A date of HTTP; None when it is none, or has no zone."""
     try:
-        return (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+        date = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
+    return None if date.tzinfo is None else date

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acoustic.instant import after
+from alerts.act import Act
 from alerts.alert import Alert, Provenance, alert_instant, decode, encode, schema, substance
 from alerts.desk import Desk
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at, unfixed_at
@@ -30,6 +31,16 @@ def burst(frame=None):
     return [fix_at(f"r{k}", 0.1 * k, 2.0 * k, frame=frame, silent=("s9",)) for k in range(5)]
 
 
+def reviewed(judgement, *shots):
+    """What is told of these shots, and then what a person says of the last of it."""
+    desk = Desk()
+    said = [alert for shot in shots for alert in desk.receive(shot)]
+    said += desk.tick(after(NIGHT_NS, 60.0))
+    about = {"alert_id": said[-1].alert_id, "incident_id": said[-1].incident_id, "by": "ann", "at_ns": NIGHT_NS}
+    said += desk.act(Act("h1", "judge", **about, judgement=judgement, note="a whistle before"))
+    return [*said, *desk.act(Act("h2", "place", **about, latitude=41.766, longitude=-72.673, radius_m=25.0))]
+
+
 SAMPLES = {
     "burst on the earth": lambda: alerts_of(*burst(HARTFORD), mode="replay", provenance=PROVENANCE),
     "burst in a plane": lambda: alerts_of(*burst(), mode="exercise", frame_name="range"),
@@ -37,6 +48,9 @@ SAMPLES = {
     "for review": lambda: alerts_of(fix_at("a", llr=0.0)),
     "suppressed": lambda: alerts_of(fix_at("a", llr=-9.0)),
     "no place": lambda: alerts_of(unfixed_at("a", llr=9.0)),
+    "confirmed by a person": lambda: reviewed("gunfire", *burst(HARTFORD)),
+    "denied by a person": lambda: reviewed("fireworks", fix_at("a", other=(0.4, 200.0, 0.0), frame=HARTFORD)),
+    "placed by a person alone": lambda: reviewed("unsure", unfixed_at("a", llr=9.0)),
     "cancelled": lambda: alerts_of(fix_at("a"), fix_at("a", llr=-9.0, revision=2)),
 }
 
@@ -117,6 +131,19 @@ def test_geojson_has_a_point_and_a_region_for_each_place():
     json.dumps(collection, allow_nan=False)
 
 
+def test_a_document_of_the_version_before_is_still_read():
+    """Version 1.1 adds members and takes none away: what an older program stored is an alert of this one."""
+    document = msgspec.to_builtins(SAMPLES["burst on the earth"]()[-1])
+    document["schema_version"] = "1.0"
+    del document["review"], document["what"]["priors"], document["what"]["expected"]
+    for name in ("parcel", "addresses", "addresses_touched"):
+        del document["place"][name]
+    for one in document["rounds"]:
+        del one["incident_id"]
+    alert = decode(json.dumps(document))
+    assert (alert.schema_version, alert.review, alert.place.addresses, alert.what.priors) == ("1.0", None, (), None)
+
+
 @pytest.mark.parametrize("sample", ["burst in a plane", "no place"])
 def test_geojson_is_empty_without_degrees(sample):
     assert SAMPLES[sample]()[-1].to_geojson() == {"type": "FeatureCollection", "features": []}
@@ -134,7 +161,7 @@ def test_revisions_and_kinds_are_checked_at_birth():
     [b"", b"{}", b"[]", b"{", b"\xff", b'{"schema_version": "2.0"}'],
 )
 def test_what_is_no_alert_is_refused_in_words(wrong):
-    with pytest.raises(ValueError, match=r"not an alert of schema version 1\.0"):
+    with pytest.raises(ValueError, match=r"not an alert of schema version 1\.1"):
         decode(wrong)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import typing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.alert import Status
+from alerts.act import JUDGEMENTS, ActKind
+from alerts.alert import Reason, Status
 from alerts.grouping import FARTHEST_M, REACH_M, link, near
-from alerts.incident import LIFE, STATUS, Event, Incident, State, shared_delays_s
+from alerts.incident import LIFE, MEANING, STATUS, Event, Incident, State, shared_delays_s
 from tests.strategies import fix_at, unfixed_at
 
 
@@ -32,6 +34,7 @@ def test_nothing_said_can_be_unsaid():
 def test_every_state_can_be_reached_and_a_merged_incident_is_cancelled():
     assert {LIFE[pair] for pair in LIFE} == set(State)
     assert all(LIFE[state, Event.MERGED] is State.CANCELLED for state in State)
+    assert all(LIFE[state, Event.JOINED] is State.CANCELLED for state in State)
 
 
 def test_every_told_state_has_a_status_of_the_alert():
@@ -149,3 +152,32 @@ def test_what_one_sensor_heard_joins_a_placed_incident_but_no_pair():
     assert link(single, of(fix_at("a"))).placed
     assert link(single, of(unfixed_at("v", sensors=("s1",)))) is not None
     assert link(single, of(unfixed_at("v", sensors=("s1", "s2")))) is None
+
+
+def table_of(text, first):
+    """The rows of the Markdown table whose first heading is given."""
+    lines = text.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_table_in_the_documents_is_the_programs(root):
+    head, _, *rows = table_of((root / "docs" / "incidents.md").read_text("utf-8"), "event")
+    assert head[2:] == [state.value for state in State]
+    assert [(row[0], row[1]) for row in rows] == [(event.value, MEANING[event]) for event in Event]
+    for row in rows:
+        assert row[2:] == [LIFE[state, Event(row[0])].value for state in State], row[0]
+
+
+def test_what_people_can_say_stands_in_the_documents(root):
+    text = (root / "docs" / "incidents.md").read_text("utf-8")
+    _, _, *rows = table_of(text, "act")
+    assert {row[0].split(":")[0] for row in rows} == set(typing.get_args(ActKind))
+    told = {
+        name for row in rows if row[0].startswith("judge") for name in row[0].split(":")[1].replace(" ", "").split(",")
+    }
+    assert told == set(JUDGEMENTS)
+    reasons = {name for row in rows for name in re.findall(r"[a-z-]+", row[2])} & set(typing.get_args(Reason))
+    assert reasons >= {"reclassified", "reinstated", "relocated", "merged", "more-rounds", "split", "undone", "refined"}
+    assert set(re.findall(r"--> (\w+): ", text)) == {"open", "closed", "cancelled"}

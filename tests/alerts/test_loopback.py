@@ -217,7 +217,7 @@ if killed == "between commit and send":
     os.kill(os.getpid(), signal.SIGKILL)
 courier = Webhook("room", Destination(url, allow_private=True), [Secret.parse((folder / "secret").read_text())])
 if killed == "between send and receipt":
-    Outbox.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    Outbox.settle_many = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 pump = Pump(Outbox(store), courier, time.time_ns, time.sleep)
 sys.exit(pump.drain(within_s=20.0))
 """

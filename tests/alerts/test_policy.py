@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from acoustic.detection import probability
 from alerts.incident import Incident
 from alerts.policy import OUTCOMES, Policy, fused_llr
+from alerts.trade import THRESHOLDS, Share, trade
 from tests.strategies import fix_at, unfixed_at
 
 LLR = st.floats(-20, 20)
@@ -100,3 +103,40 @@ def test_a_policy_checks_itself(wrong):
 def test_every_outcome_can_come():
     said = {Policy().judge(of(fix_at("a", llr=llr))).outcome for llr in (-9.0, 0.0, 9.0)}
     assert said == set(OUTCOMES)
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_shares_have_wilsons_interval(count, more):
+    share = Share(count, count + more)
+    if share.of == 0:
+        assert (share.low, share.high) == (0.0, 1.0)
+        return
+    interval = binomtest(count, share.of).proportion_ci(0.95, method="wilson")
+    assert (share.low, share.high) == (pytest.approx(interval.low, abs=1e-6), pytest.approx(interval.high, abs=1e-6))
+
+
+@given(st.lists(st.tuples(LLR, st.booleans()), max_size=40), st.floats(0.01, 0.99))
+def test_the_trade_counts_what_the_policy_does(labelled, prior):
+    """Against judging each of them; a higher threshold never misses less and never sends more."""
+    policy = Policy(prior=prior)
+    rows = trade(policy, labelled)
+    assert [row.threshold for row in rows] == sorted({*THRESHOLDS, policy.publish})
+    for row in rows:
+        at = Policy(prior=prior, publish=row.threshold, review=1e-9)
+        sent = [at.judge(of(fix_at("a", llr=llr))).outcome == "published" for llr, _ in labelled]
+        truth = [is_gunfire for _, is_gunfire in labelled]
+        assert row.misses == Share(sum(t and not s for s, t in zip(sent, truth, strict=True)), sum(truth))
+        assert row.false_dispatches == Share(
+            sum(s and not t for s, t in zip(sent, truth, strict=True)), len(truth) - sum(truth)
+        )
+        assert probability(row.llr, policy.log_prior_odds) == pytest.approx(row.threshold)
+    assert all(a.misses.count <= b.misses.count for a, b in itertools.pairwise(rows))
+    assert all(a.false_dispatches.count >= b.false_dispatches.count for a, b in itertools.pairwise(rows))
+
+
+def test_a_trade_wants_probabilities_and_a_share_its_whole():
+    with pytest.raises(ValueError, match="threshold is 1"):
+        trade(Policy(), [], (1.0,))
+    with pytest.raises(ValueError, match="3 of 2"):
+        Share(3, 2)
+    assert str(Share(1, 10)) == "1 of 10 (1.8 to 40.4 %)"

@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acoustic.instant import SECOND, after
-from alerts.alert import encode
+from alerts.alert import SCHEMA_VERSION, encode
 from alerts.couriers.destination import Destination, RefusedError, is_public
 from alerts.couriers.loopback import verified
 from alerts.couriers.webhook import Secret, Webhook, _retry_after_s, body_of, sign
 from alerts.delivery import Delivery
 from alerts.desk import Desk
-from tests.strategies import fix_at
+from tests.strategies import NIGHT_NS, fix_at
 
 OLD = Secret(bytes(range(24)))
 NEW = Secret(bytes(range(100, 164)))
@@ -240,8 +240,10 @@ def test_only_2xx_is_success_and_redirects_are_not_followed(receiver, status):
     [("120", 120.0), ("Sat, 21 Nov 2026 02:15:00 GMT", 60.0), ("soon", None), ("-3", None), ("\u0663", None)],
 )
 def test_retry_after_is_seconds_or_a_date(text, expected):
-    assert _retry_after_s({"retry-after": text, "date": "Sat, 21 Nov 2026 02:14:00 GMT"}) == expected
-    assert _retry_after_s({}) is None
+    now = 1_795_227_240 * SECOND  # 2026-11-21T02:14:00Z
+    for dated in ({"date": "Sat, 21 Nov 2026 02:14:00 GMT"}, {"date": "today"}, {}):  # theirs, or else our clock
+        assert _retry_after_s({"retry-after": text} | dated, now) == expected
+    assert _retry_after_s({}, now) is None
 
 
 def test_a_receiver_that_is_not_there_or_hangs_up_is_a_receipt():
@@ -395,7 +397,7 @@ def test_every_way_of_writing_this_machine_is_refused(host):
     assert not receipt.delivered
     assert receipt.detail.startswith("refused: ")
     assert not receipt.unanswered
-    assert webhook._client is None, "nothing was even opened"
+    assert webhook._http._pool.connections == [], "nothing was even opened"
 
 
 def test_one_private_address_among_public_ones_refuses_the_name():
@@ -440,3 +442,95 @@ def test_what_is_no_safe_url_is_refused_at_once(url):
 def test_a_webhook_needs_a_secret():
     with pytest.raises(ValueError, match="secret"):
         Webhook("room", Destination("https://example.org/"), [])
+
+
+# The end of a key, events, and long alerts
+
+
+def test_after_its_end_the_former_key_signs_no_more():
+    now = now_ns()
+    webhook = Webhook("room", Destination("https://example.org/"), [NEW, OLD], former_until_ns=now + 60 * SECOND)
+    body = body_of(delivery())
+    before, after_it = (webhook.headers(delivery(), body, at_ns) for at_ns in (now + 59 * SECOND, now + 60 * SECOND))
+    assert before["webhook-signature"].count("v1,") == 2
+    assert after_it["webhook-signature"] == sign(NEW, delivery().message_id, (now + 60 * SECOND) // SECOND, body)
+
+
+def test_a_message_may_be_an_event_too_and_is_the_same_message():
+    plain_one = Webhook("room", Destination("https://example.org/"), [OLD])
+    event = Webhook("room", Destination("https://example.org/"), [OLD], source="/shotfix")
+    now, body = now_ns(), body_of(delivery())
+    more = {k: v for k, v in event.headers(delivery(), body, now).items() if k.startswith("ce-")}
+    assert event.headers(delivery(), body, now) == plain_one.headers(delivery(), body, now) | more
+    assert not [name for name in plain_one.headers(delivery(), body, now) if name.startswith("ce-")]
+    assert more == {
+        "ce-specversion": "1.0",
+        "ce-id": delivery().message_id,
+        "ce-source": "/shotfix",
+        "ce-type": "shotfix.alert.new",
+        "ce-time": delivery().published_at,
+        "ce-subject": delivery().alert_id,
+        "ce-dataschema": f"urn:shotfix:alert:{SCHEMA_VERSION}",
+    }
+
+
+@pytest.mark.parametrize("source", ["", "a b", "stra\u00dfe", "a\r\nx: y"])
+def test_what_is_no_source_of_events_is_refused(source):
+    with pytest.raises(ValueError, match="source"):
+        Webhook("room", Destination("https://example.org/"), [OLD], source=source)
+
+
+def test_an_alert_of_a_hundred_rounds_is_sent_whole(receiver):
+    """It is longer than the 20 kB that the standard recommends; every round arrives, and the signature fits."""
+    desk = Desk()
+    for k in range(100):
+        desk.receive(fix_at(f"r{k}", 0.1 * k))
+    last = desk.tick(after(NIGHT_NS, 900.0))[-1]
+    assert len(last.rounds) == 100
+    webhook = courier_to(receiver.where)
+    sent = delivery(alert_id=last.alert_id, document=encode(last), kind=last.kind)
+    assert webhook.deliver(sent, now_ns()).delivered
+    webhook.close()
+    ((_, headers, body),) = receiver.received
+    assert 20_000 < len(body) < 100_000
+    message = standardwebhooks.Webhook(OLD.text()).verify(body, {k.lower(): v for k, v in headers.items()})
+    assert len(message["data"]["rounds"]) == 100
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_all_of_2xx_is_success(receiver, status):
+    receiver.answers = [(status, {})]
+    webhook = courier_to(receiver.where)
+    receipt = webhook.deliver(delivery(), now_ns())
+    webhook.close()
+    assert (receipt.delivered, receipt.status_code, receipt.gone) == (True, status, False)
+
+
+def test_a_retired_address_is_a_receipt_that_says_so(receiver):
+    receiver.answers = [(410, {})]
+    webhook = courier_to(receiver.where)
+    receipt = webhook.deliver(delivery(), now_ns())
+    webhook.close()
+    assert (receipt.delivered, receipt.gone, receipt.unanswered) == (False, True, False)
+
+
+def test_what_is_wrong_with_a_certificate_stands_in_the_receipt(receiver, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    where = Destination(f"https://control-room.test:{receiver.server_address[1]}/hooks/T0KEN", allow_private=True)
+    webhook = Webhook("room", where, [OLD], resolve=lambda host, port: ["127.0.0.1"])
+    receipt = webhook.deliver(delivery(), now_ns())
+    assert receipt.unanswered
+    assert "certificate is not accepted, self-signed certificate" in receipt.detail
+    assert "T0KEN" not in receipt.detail
+    webhook.close()
+
+
+def test_a_receiver_that_speaks_plainly_where_tls_is_expected_is_a_receipt(receiver):
+    where = Destination(f"https://127.0.0.1:{receiver.server_address[1]}/", allow_private=True)
+    webhook = Webhook("room", where, [OLD])
+    receipt = webhook.deliver(delivery(), now_ns())
+    assert receipt.unanswered
+    assert "no secure connection" in receipt.detail
+    webhook.close()

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acoustic.instant import after
+from alerts.act import Act
+from alerts.alert import Expected
 from alerts.desk import Desk
-from alerts.place import Address
-from alerts.words import HOW_SURE, lines, plain, text
+from alerts.place import Address, Intersection
+from alerts.words import HOW_SURE, lines, plain, radio_line, text
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at, unfixed_at
 
 
@@ -87,3 +89,112 @@ def test_nothing_in_a_name_can_move_a_cursor_or_begin_a_line(words):
 def test_the_scale_of_words_covers_every_probability():
     assert HOW_SURE[-1][0] == 0.0
     assert [least for least, _ in HOW_SURE] == sorted((least for least, _ in HOW_SURE), reverse=True)
+
+
+def in_the_park(alert):
+    """The alert in a large park, whose nearest street address lies across the pond."""
+    place = dataclasses.replace(
+        alert.place,
+        address=Address("104 Main St", 209.6, 47.0),
+        intersection=Intersection("Main St at Elm St", 248.0, 91.0),
+        beat="12",
+        large_parcel=True,
+        parcel="Riverside Park",
+    )
+    return dataclasses.replace(alert, place=place)
+
+
+def test_a_park_has_no_single_address_and_its_own_is_never_the_headline():
+    said = lines(in_the_park(last_of(fix_at("a", frame=HARTFORD))))
+    assert said[1].endswith("; in Riverside Park (large; no single address)")
+    assert "Main St" not in said[1]
+    assert said[2:4] == (
+        "          210 m north-east of 104 Main St, the nearest street address",
+        "          248 m east of Main St at Elm St (intersection); beat 12",
+    )
+
+
+def test_one_line_for_the_radio():
+    burst = [fix_at(f"r{k}", 0.4 * k, frame=HARTFORD, llr=1.4, sigma_m=11.0) for k in range(4)]
+    alert = last_of(*burst)
+    assert radio_line(alert) == "FOR REVIEW, USNG 18T XM 9339 2639, 4 rounds, 57.4 %, within 30 m, 02:14:07 UTC"
+    place = dataclasses.replace(alert.place, address=Address("104 Main St", 9.6, 47.0))
+    assert "10 m north-east of 104 Main St, 4 rounds" in radio_line(dataclasses.replace(alert, place=place))
+    park = radio_line(in_the_park(alert))
+    assert "in Riverside Park, 248 m east of Main St at Elm St, 4 rounds" in park
+    assert "104" not in park
+    assert radio_line(last_of(unfixed_at("a", llr=9.0))).startswith("FOR REVIEW, place unknown, 1 round, ")
+    gone = radio_line(last_of(fix_at("a"), fix_at("a", llr=-9.0, revision=2)))
+    assert gone.startswith("CANCELLED: it was probably not gunfire, 0.0 m east, 0.0 m north in local, alert a")
+
+
+def by_a_person(shot, kind="judge", **what):
+    desk = Desk()
+    said = [*desk.receive(shot), *desk.tick(after(NIGHT_NS, 60.0))]
+    about = {"alert_id": said[-1].alert_id, "incident_id": said[-1].incident_id, "by": "ann", "at_ns": NIGHT_NS}
+    return desk.act(Act("h1", kind, **about, **what))[-1]
+
+
+def test_a_persons_word_is_told_with_the_machines_beside_it():
+    alert = by_a_person(fix_at("a", llr=1.0), judgement="gunfire", note="two clear reports")
+    said = lines(alert)
+    assert said[0] == "GUNFIRE (confirmed)"
+    assert said[5:7] == (
+        "Person:   Confirmed by a person as gunfire (ann, 2026-11-21 02:14:07 UTC); the machine alone: for review",
+        "Person:   note: two clear reports",
+    )
+    assert radio_line(alert).endswith("confirmed by a person")
+
+
+@pytest.mark.parametrize(
+    ("llr", "judgement", "title"),
+    [
+        (6.0, "fireworks", "CANCELLED: a person says that it was fireworks"),
+        (6.0, "construction", "CANCELLED: a person says that it was building work"),
+        (1.0, "vehicle", "NOT PUBLISHED (confirmed)"),
+        (6.0, "unsure", "GUNFIRE (confirmed)"),
+    ],
+)
+def test_a_persons_no_is_the_headline(llr, judgement, title):
+    said = lines(by_a_person(fix_at("a", llr=llr), judgement=judgement))
+    assert said[0] == title
+    assert not any(line.startswith("Caution:  Not published") for line in said)
+
+
+def test_a_place_by_hand_names_the_sensors_own():
+    said = lines(by_a_person(fix_at("a", frame=HARTFORD), "place", latitude=41.77, longitude=-72.67, radius_m=25.0))
+    assert said[1].startswith("Where:    41.77000 N, 72.67000 W")
+    assert said[2:4] == (
+        "          within 25 m (95 in 100)",
+        "          placed by hand; the sensors had it at 41.76580 N, 72.67340 W",
+    )
+    said = lines(by_a_person(unfixed_at("a", llr=9.0), "place", latitude=41.77, longitude=-72.67, radius_m=25.0))
+    assert said[3] == "          placed by hand; the sensors had no place"
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (Expected("Riverfront", "fireworks", 200.4, -1.5), "200 m from permitted fireworks: Riverfront"),
+        (Expected("Riverfront", "fireworks", 0.0, -1.5), "inside permitted fireworks: Riverfront"),
+        (Expected("Fourth of July", "other", None, -1.0), "an expected event in the city: Fourth of July"),
+        (Expected("Parade", "parade", 30.0, -1.0, True), "30 m from a parade: Parade; as many of its incidents as"),
+    ],
+)
+def test_what_the_calendar_expected_is_told(event, said):
+    alert = last_of(fix_at("a"))
+    what = dataclasses.replace(alert.what, expected=(event,))
+    (line,) = (line for line in lines(dataclasses.replace(alert, what=what)) if line.startswith("Expected:"))
+    assert line.startswith(f"Expected: {said}")
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_nothing_that_people_or_files_write_can_begin_a_line(words):
+    alert = in_the_park(by_a_person(fix_at("a", frame=HARTFORD), judgement="gunfire", note=words))
+    place = dataclasses.replace(alert.place, parcel=words, beat=words, address=Address(words, 5.0, 0.0))
+    what = dataclasses.replace(alert.what, expected=(Expected(words, "other", None, 0.0),))
+    alert = dataclasses.replace(alert, place=place, what=what)
+    for line in (*lines(alert), radio_line(alert)):
+        assert line.isascii()
+        assert line.isprintable()
+    assert len(lines(alert)) == len(lines(dataclasses.replace(alert, what=what)))

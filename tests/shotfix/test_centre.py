@@ -112,7 +112,7 @@ async def listening(centre):
 # nothing dies unseen
 
 
-@pytest.mark.parametrize("who", ["_keeping.run", "engine.step", "_tidy"])
+@pytest.mark.parametrize("who", ["_telling.keeping.run", "engine.step", "_tidy"])
 def test_a_centre_ends_when_one_of_its_threads_or_tasks_fails(config, monkeypatch, who):
     centre = Centre(config)
     owner = centre
@@ -328,7 +328,7 @@ def test_tidying_goes_on_over_what_fails(config, error, monkeypatch, caplog):
         raise error
 
     monkeypatch.setattr(centre.engine, "tidy", refuses)
-    monkeypatch.setattr(centre._clips, "sweep", lambda *_: swept.append(1) or 1)
+    monkeypatch.setattr(centre._telling.clips, "sweep", lambda *_: swept.append(1) or 1)
 
     async def wait(centre, _running):
         await listening(centre)
@@ -337,8 +337,9 @@ def test_tidying_goes_on_over_what_fails(config, error, monkeypatch, caplog):
 
     run(centre, wait)
     assert swept == [1]  # at the start, not after an hour
-    assert centre._tidying.counts == {"rounds": 1, "journal-failed": 1, "sound-failed": 0}
-    assert "was not tidied" in caplog.text
+    failed = {"journal-failed": 1, "record-failed": 0, "ledger-failed": 0, "sound-failed": 0, "calendar-failed": 0}
+    assert centre._tidying.counts == {"rounds": 1, **failed}
+    assert "was not looked after" in caplog.text
 
 
 def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
@@ -369,10 +370,14 @@ def _with_audio(alert):
     return json.dumps(json.loads(encode(alert)) | {"audio": [{"sha256": "ab" * 32, "sensor_id": "a"}]}).encode()
 
 
-def test_tidying_of_sound_survives_a_record_that_refuses(config):
+def test_tidying_of_sound_survives_a_record_that_refuses(config, monkeypatch):
     centre = Centre(config)
-    refusing = type("Refusing", (), {"digests": lambda _self: (_ for _ in ()).throw(StoreError("locked"))})()
-    tidying = Tidying(centre.engine, centre._clips, refusing, config.record)
+
+    def refuses():
+        raise StoreError("locked")
+
+    monkeypatch.setattr(centre._telling.named, "digests", refuses)
+    tidying = Tidying(centre.engine, centre._telling, config.record)
     tidying.round()
     assert tidying.counts["sound-failed"] == 1
     centre._open.close()

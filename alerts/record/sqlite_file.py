@@ -1,0 +1,114 @@
+"""A record in one SQLite file: in write-ahead mode with synchronous=FULL, what is committed is on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from alerts.record.database import POOL, READS, Database, StoreError
+
+BUSY_TIMEOUT_MS: Final = 5_000
+HEADER: Final = b"SQLite format 3\x00"
+
+_REMEDIES: Final = (
+    ("locked", "another program holds it: stop that one, or wait"),
+    ("full", "the disk is full: make room, nothing was lost"),
+    ("readonly", "it cannot be written: check its permissions"),
+    ("unable to open", "check the path and its permissions"),
+    ("malformed", "it is damaged: keep it aside, and restore it from a backup"),
+    ("not a database", "it is damaged: keep it aside, and restore it from a backup"),
+    ("disk I/O", "the disk fails: keep a copy, and look at the system's log"),
+    ("decode to UTF-8", "it is damaged: keep it aside, and restore it from a backup"),
+    ("only ever added to", "what is written there stays; retention is the way to let go of what is old"),
+)
+
+
+def open_sqlite(where: Path | str) -> Database:
+    """The file, which need not be there yet; nothing is changed in one that is not SQLite's.
+
+    Raises
+    ------
+    StoreError
+        When there is no such folder, or the file is of another kind.
+    """
+    path = Path(where)
+    if not path.parent.is_dir():
+        raise StoreError(f"{path.parent}: no such folder; make it first, or name another record")
+    try:
+        empty = not path.exists() or not path.stat().st_size
+        log = path.with_name(f"{path.name}-wal")
+        if empty and log.exists() and log.stat().st_size:  # SQLite would throw the log away as another file's
+            raise StoreError(f"{path}: is empty or gone, and its log {log.name} is not; restore it from a backup")
+        if not empty:
+            with path.open("rb") as file:
+                if file.read(len(HEADER)) != HEADER:
+                    raise StoreError(f"{path}: this is no SQLite file; name another record, or move this file away")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; check the path and its permissions") from error
+    return Database(str(path), path, _engine(path), remedy, _is_whole)
+
+
+def inspect_sqlite(path: Path, lies_at: Path, *, at_rest: bool) -> Database:
+    """A file to read from only, named ``path`` in what is told of it.
+
+    Parameters
+    ----------
+    path, lies_at : Path
+        What it is called, and where it is read.
+    at_rest : bool
+        Nobody writes it: it is then read without locks, and nothing is written beside it.
+    """
+    address = f"{lies_at.resolve().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+
+    def connect() -> sqlite3.Connection:
+        timeout_s = BUSY_TIMEOUT_MS / 1000.0
+        return sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool, hide_parameters=True)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return Database(str(path), path, engine, remedy, _is_whole)
+
+
+def remedy(cause: BaseException) -> tuple[str, str, type[StoreError]]:
+    """What SQLite complains of, and what to do."""
+    complaint = str(cause)
+    for sign, words in _REMEDIES:
+        if sign in complaint:
+            return complaint, words, StoreError
+    return complaint, "keep a copy of it and report this", StoreError
+
+
+def _is_whole(connection: sa.Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)
+
+
+def _engine(path: Path) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000.0}, hide_parameters=True, **POOL)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: object) -> None:
+        # The driver must not begin transactions by itself: it would begin them late, and as readers.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        # auto_vacuum comes first: it is decided when the first page is written, and never after.
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "auto_vacuum=INCREMENTAL",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        reads = connection.get_execution_options().get(READS)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,259 @@
+"""Acts as they are written: once, with their entry in the ledger, and kept until a revision of the alert names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from alerts.act import Act, ActKind, act_name, decode_act, encode_act
+from alerts.alert import Alert, decode
+from alerts.hand import alerts_concerned, concerns, in_order, objection
+from alerts.record import tables
+from alerts.review.case import same_person
+from alerts.review.errors import ConflictError, ObjectionError
+from alerts.review.head import Head, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alerts.review.case import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An act that was written and is still to be told to the desk.
+
+    Parameters
+    ----------
+    act : Act
+        Safe in the record: it survives a kill before the desk hears of it.
+    known : tuple of Alert
+        The last stored revision of each alert that it concerns.
+    head : Head
+        The incident after it was written; its outcome is still the one before.
+    earlier : tuple of Act
+        What people said of those alerts before, for a desk that has forgotten it.
+    """
+
+    act: Act
+    known: tuple[Alert, ...]
+    head: Head
+    earlier: tuple[Act, ...] = ()
+
+
+def build(case: Case, kind: ActKind, said: Mapping[str, Any], note: str) -> Act:
+    """The act of this person about this incident.
+
+    It is later than all others of its alert, if by a nanosecond: whose word is the last must not depend on a clock that
+    was set back. Its entry in the ledger has what the clock said.
+
+    Raises
+    ------
+    ValueError
+        When what it says is out of range.
+    """
+    head = case.head
+    last = sa.select(sa.func.max(tables.act.c.at_ns)).where(tables.act.c.alert_id == head.alert_id)
+    last_ns = case.connection.execute(last).scalar_one()
+    text = kind + msgspec.json.encode([dict(said), note], order="sorted").decode()
+    return Act(
+        act_id=act_name(head.alert_id, case.who, case.at_ns, text),
+        kind=kind,
+        alert_id=head.alert_id,
+        incident_id=head.incident_id,
+        by=case.who,
+        at_ns=case.at_ns if last_ns is None else max(case.at_ns, last_ns + 1),
+        note=note,
+        **said,
+    )
+
+
+def write(
+    case: Case,
+    kind: ActKind,
+    said: Mapping[str, Any],
+    expected_version: int,
+    note: str,
+    *,
+    body: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Decision:
+    """Write an act with its entry, and change the row.
+
+    The same words of the same person at the same instant are one act: told twice, it is written once.
+
+    Parameters
+    ----------
+    body : mapping or None
+        What the entry says beside the act.
+    changes : mapping or None
+        What of the row it changes at once; what the desk makes of it comes later.
+
+    Raises
+    ------
+    ConflictError
+        When the incident is not as it was looked at, or somebody else has it in hand.
+    ObjectionError
+        When it makes no sense for this incident.
+    """
+    act = build(case, kind, said, note)
+    if (again := repeated(case, act)) is not None:
+        return again
+    expect_free(case, expected_version)
+    earlier, known = _tied(case.connection, act)
+    # An act that the desk has not heard of yet can be undone: it hears of them in their order.
+    words = None if act.kind == "undo" else objection(act, known)
+    if words is not None:
+        raise ObjectionError(f"{act.incident_id}: {words}")
+    told = {**(body or {}), "act": act}
+    # The row changes with every act, so that whoever looked before it has looked at something else.
+    sequence = case.change("act", told, changes, touch=True)
+    row = {
+        "act_id": act.act_id,
+        "alert_id": act.alert_id,
+        "sequence": sequence,
+        "at_ns": act.at_ns,
+        "by": act.by,
+        "body": encode_act(act),
+        "applied": False,
+    }
+    case.connection.execute(sa.insert(tables.act), row)
+    return Decision(act, known, case.head, earlier)
+
+
+def expect_free(case: Case, expected_version: int) -> None:
+    """Refuse what was decided of an older version, or while somebody else has it in hand."""
+    case.expect_unheld()  # first: it says more
+    case.expect(expected_version)
+
+
+def repeated(case: Case, act: Act) -> Decision | None:
+    """What came of it when it was told before; None when it is new."""
+    told = stored(case.connection, act.act_id)
+    return None if told is None else _decision(case.connection, told, case.head)
+
+
+def merge(case: Case, into: str, expected_version: int, note: str) -> Decision:
+    """Write that it is part of another incident, ``into``, which nobody else may have in hand.
+
+    Raises
+    ------
+    UnknownIncidentError, ConflictError, ObjectionError
+        When there is no such incident; somebody has it in hand; or it makes no sense.
+    """
+    target = read_head(case.connection, into)
+    if target.incident_id == case.head.incident_id:
+        raise ObjectionError(f"{into}: an incident cannot become part of itself")
+    holder = target.holder(case.at_ns)
+    if holder is not None and not same_person(holder, case.who):
+        words = f"{into}: {holder} has it in hand; wait, or ask them to release it"
+        raise ConflictError(target.version, holder, words, target.claimed_until_ns)
+    return write(case, "merge", {"into": target.alert_id}, expected_version, note)
+
+
+def stored(connection: sa.Connection, act_id: str) -> Act | None:
+    """The act of this name; None when there is none."""
+    wanted = sa.select(tables.act.c.body).where(tables.act.c.act_id == act_id)
+    body = connection.execute(wanted).scalar_one_or_none()
+    return None if body is None else decode_act(body)
+
+
+def of_alert(connection: sa.Connection, alert_id: str) -> tuple[tuple[int, Act], ...]:
+    """Every act about an alert with the number of its entry, in the order they were made."""
+    wanted = (
+        sa.select(tables.act.c.sequence, tables.act.c.body)
+        .where(tables.act.c.alert_id == alert_id)
+        .order_by(tables.act.c.sequence)
+    )
+    return tuple((row.sequence, decode_act(row.body)) for row in connection.execute(wanted))
+
+
+def pending(connection: sa.Connection) -> tuple[Decision, ...]:
+    """Acts that no revision names yet, in the order they were made."""
+    return tuple(_decision(connection, act, read_head(connection, act.incident_id)) for act in _unapplied(connection))
+
+
+def unapplied(connection: sa.Connection) -> tuple[int, int | None]:
+    """How many acts no revision names yet, and when the first of them was made."""
+    row = tables.act.c
+    counted = sa.select(sa.func.count(), sa.func.min(row.at_ns)).where(row.applied.is_(False))
+    count, oldest_ns = connection.execute(counted).one()
+    return count, oldest_ns
+
+
+def _decision(connection: sa.Connection, act: Act, head: Head) -> Decision:
+    earlier, known = _tied(connection, act)
+    return Decision(act, known, head, earlier)
+
+
+def documents_for(connection: sa.Connection, act: Act) -> tuple[Alert, ...]:
+    """The last stored revision of each alert that an act concerns, as far as there are any, its own first."""
+    return _tied(connection, act)[1]
+
+
+def before(connection: sa.Connection, act: Act) -> tuple[Act, ...]:
+    """All other acts of the alerts that an act touches, directly or by an act in between, in their order."""
+    return _tied(connection, act)[0]
+
+
+def _tied(connection: sa.Connection, act: Act) -> tuple[tuple[Act, ...], tuple[Alert, ...]]:
+    """Acts that an act is tied to, itself left out, and the alerts that they all concern, its own first.
+
+    What was applied is named by the alerts that it concerns; what was not yet, there is never much of.
+    """
+    every = {one.act_id: one for one in _unapplied(connection)} | {act.act_id: act}
+    alerts: dict[str, Alert] = {}
+    new = [act.alert_id]
+    while new:
+        for alert_id in new:
+            found = _last(connection, alert_id)
+            if found is not None:
+                alerts[alert_id] = found
+        every |= {one.act_id: one for alert_id in new for _, one in of_alert(connection, alert_id)}
+        named = {name for one in alerts.values() if one.review is not None for name in one.review.acts}
+        every |= {one.act_id: one for one in _named(connection, named - set(every))}
+        new = [name for name in alerts_concerned(act, every.values()) if name not in alerts and name not in new]
+        new = [name for name in new if _last(connection, name) is not None]
+    concerned = set(alerts)
+    tied = [one for one in in_order(every.values()) if concerned & set(concerns(one, every))]
+    return tuple(one for one in tied if one.act_id != act.act_id), tuple(alerts.values())
+
+
+def _unapplied(connection: sa.Connection) -> list[Act]:
+    wanted = sa.select(tables.act.c.body).where(tables.act.c.applied.is_(False)).order_by(tables.act.c.sequence)
+    return [decode_act(body) for body in connection.execute(wanted).scalars()]
+
+
+def _named(connection: sa.Connection, names: set[str]) -> list[Act]:
+    if not names:
+        return []
+    wanted = sa.select(tables.act.c.body).where(tables.act.c.act_id.in_(sorted(names)))
+    return [decode_act(body) for body in connection.execute(wanted).scalars()]
+
+
+def last_said(connection: sa.Connection, alert_id: str) -> Alert:
+    """The last stored revision of an alert.
+
+    Raises
+    ------
+    ObjectionError
+        When there is none.
+    """
+    found = _last(connection, alert_id)
+    if found is None:
+        raise ObjectionError(f"{alert_id}: nothing was said of it yet; look for it under another name")
+    return found
+
+
+def _last(connection: sa.Connection, alert_id: str) -> Alert | None:
+    wanted = (
+        sa.select(tables.alert.c.document)
+        .where(tables.alert.c.alert_id == alert_id)
+        .order_by(tables.alert.c.revision.desc())
+        .limit(1)
+    )
+    document = connection.execute(wanted).scalar_one_or_none()
+    return None if document is None else decode(bytes(document))

@@ -1,0 +1,137 @@
+"""Figures: what became of incidents, how far reviewers agree, what a festival brought."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from acoustic.instant import EARLIEST_NS, LATEST_NS
+from alerts.alert import ModeOfUse
+from alerts.policy import OUTCOMES
+from alerts.record import tables
+from alerts.review.accounting import accounting
+from alerts.review.agreement import AgreementReport, report
+from alerts.review.reviewed import reviewed
+from shotfix.api import answers
+from shotfix.api.call import Call, Operation
+from shotfix.api.lists import Span, span_conditions
+from shotfix.api.problems import Problem
+from shotfix.api.record_answers import Accounts, Festival, FestivalCount
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+MOST_READ: Final = 20_000
+"""Documents that one request looks into."""
+
+
+class FigureQuery(Span, frozen=True, forbid_unknown_fields=True):
+    """Of which incidents: a span of their first rounds, and in which mode they were heard."""
+
+    mode: ModeOfUse = "live"
+
+    def whole(self) -> tuple[int, int]:
+        """Both bounds; all of time where one is not given.
+
+        Raises
+        ------
+        Problem
+            When the span ends before it begins.
+        """
+        since_ns, until_ns = self.bounds()
+        since_ns = EARLIEST_NS if since_ns is None else since_ns
+        until_ns = LATEST_NS if until_ns is None else until_ns
+        if until_ns < since_ns:
+            raise Problem("bad-request", "the span ends before it begins; exchange from and to")
+        return since_ns, until_ns
+
+
+async def accounts(call: Call) -> Response:
+    """What came of incidents."""
+    return call.answer(await call.do(_accounts, call))
+
+
+def _accounts(call: Call) -> Accounts:
+    query: FigureQuery = call.query
+    since_ns, until_ns = query.whole()
+    found = accounting(call.room.services.store, since_ns, until_ns, (query.mode,))
+    same = {name: getattr(found, name) for name in Accounts.__struct_fields__ if hasattr(found, name)}
+    return Accounts(since=answers.instant(since_ns), until=answers.instant(until_ns), mode=query.mode, **same)
+
+
+async def agreement(call: Call) -> Response:
+    """How far reviewers agree."""
+    return call.answer(await call.do(_agreement, call))
+
+
+def _agreement(call: Call) -> AgreementReport:
+    query: FigureQuery = call.query
+    found = report(reviewed(call.room.services.store, *query.whole(), (query.mode,)))
+    return found if call.sees_people else replace(found, reviewers=())
+
+
+class _Expected(msgspec.Struct):
+    name: str
+    kind: str
+    over_budget: bool = False
+
+
+class _What(msgspec.Struct):
+    expected: tuple[_Expected, ...] = ()
+
+
+class _Said(msgspec.Struct):
+    what: _What
+
+
+async def festival(call: Call) -> Response:
+    """Incidents by the event that was expected there and then."""
+    return call.answer(await call.do(_festival, call))
+
+
+def _festival(call: Call) -> Festival:
+    query: FigureQuery = call.query
+    row, alert = tables.incident, tables.alert
+    standing = [*span_conditions(query.whole()), row.c.merged_into.is_(None), row.c.mode == query.mode]
+    last = sa.and_(alert.c.alert_id == row.c.alert_id, alert.c.revision == row.c.revision)
+    wanted = (
+        sa.select(row.c.outcome, alert.c.document)
+        .join(alert, last)
+        .where(*standing)
+        .order_by(row.c.first_ns.desc())
+        .limit(MOST_READ)
+    )
+    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    unexpected: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+    decoder, read = msgspec.json.Decoder(_Said), 0
+    with call.room.services.store.reading() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(row).where(*standing)).scalar_one()
+        for outcome, document in connection.execute(wanted).yield_per(200):
+            read += 1
+            expected = decoder.decode(document).what.expected
+            if not expected:
+                unexpected[outcome] += 1
+            for event in expected:
+                mine = found[event.name, event.kind]
+                mine[outcome] += 1
+                mine["over_budget"] += event.over_budget
+    return Festival(tuple(_count(*name, found[name]) for name in sorted(found)), dict(unexpected), count, read)
+
+
+def _count(name: str, kind: str, counts: Counter[str]) -> FestivalCount:
+    said = (counts[each] for each in ("published", "review", "suppressed", "over_budget"))
+    return FestivalCount(name, kind, *said)
+
+
+OPERATIONS: Final = (
+    Operation("accounting", "GET", "/accounting", "What came of incidents: dispositions, minutes, known misses.",
+              accounts, FigureQuery, answer=Accounts),
+    Operation("agreement", "GET", "/agreement", "How far reviewers agree, with each other and with the machine.",
+              agreement, FigureQuery, answer=AgreementReport),
+    Operation("festival", "GET", "/festival", "Incidents by the event that was expected there and then.", festival,
+              FigureQuery, answer=Festival),
+)  # fmt: skip

@@ -1,0 +1,262 @@
+"""People: who may speak to the API, each known by the digest of a token that only they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import threading
+import time
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from acoustic.instant import check_instant, instant_text, parse_instant
+from alerts.words import plain
+from shotfix.api.permissions import ROLES, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PEOPLE: Final = "people.toml"
+"""The file's name, in the centre's data folder."""
+PREFIX: Final = "shotfix_"
+"""How every token begins, so that programs which look for leaked secrets know it."""
+TOKEN_BYTES: Final = 32
+LONGEST_TOKEN: Final = 128
+LARGEST_FILE: Final = 1_000_000
+LOOK_S: Final = 0.5
+"""How long a change of the file may go unseen."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_KEYS: Final = frozenset({"name", "roles", "sha256", "created", "expires", "revoked"})
+
+_log = logging.getLogger(__name__)
+
+
+class PeopleError(ValueError):
+    """The file of people cannot be used; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One token of one person or program: what they may do, and from when to when. Several may share a name.
+
+    Parameters
+    ----------
+    name : str
+        Who, opaquely: 1 to 64 of letters, digits and ``_.@-``, the first a letter or digit. "machine" is nobody's.
+    roles : tuple of str
+        Some of `shotfix.api.permissions.ROLES`.
+    sha256 : str
+        Of the whole token, in hexadecimal. The token itself is written nowhere: 256 random bits need no slow hash.
+    created_ns, expires_ns : int
+        UTC; it counts before ``expires_ns``.
+    revoked_ns : int or None
+        From when on it counts no more.
+
+    Raises
+    ------
+    ValueError
+        When one of them is none of this.
+    """
+
+    name: str
+    roles: tuple[Role, ...]
+    sha256: str
+    created_ns: int
+    expires_ns: int
+    revoked_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == "machine":
+            raise ValueError('a name has 1 to 64 letters, digits and _.@-, the first no sign; it is not "machine"')
+        if not self.roles or len(set(self.roles)) != len(self.roles) or not set(self.roles) <= set(ROLES):
+            raise ValueError(f"roles are some of {', '.join(ROLES)}, each once")
+        if not _DIGEST.fullmatch(self.sha256):
+            raise ValueError("sha256 has 64 hexadecimal digits; a token itself never stands here")
+        check_instant(self.created_ns, "created")
+        check_instant(self.expires_ns, "expires")
+        if self.expires_ns <= self.created_ns:
+            raise ValueError("it expires after it was created")
+        if self.revoked_ns is not None:
+            check_instant(self.revoked_ns, "revoked")
+
+    def why_not(self, now_ns: int) -> str:
+        """Why it does not count at this instant, as "expired" or "revoked"; empty when it does."""
+        if self.revoked_ns is not None and self.revoked_ns <= now_ns:
+            return "revoked"
+        return "" if now_ns < self.expires_ns else "expired"
+
+
+def digest_of(token: str) -> str:
+    """SHA-256 of a token, in hexadecimal."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_token() -> str:
+    """A fresh token: 256 random bits, in letters that a header takes."""
+    return PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def decode_people(content: bytes, where: str) -> tuple[Person, ...]:
+    """The tokens in the file's bytes.
+
+    Raises
+    ------
+    PeopleError
+        When they are no such file: the message names the entry, and never a value.
+    """
+    if len(content) > LARGEST_FILE:
+        raise PeopleError(f"{where}: more than {LARGEST_FILE} bytes; is this the file of people?")
+    try:
+        table = tomllib.loads(content.decode())
+    except (ValueError, RecursionError):
+        raise PeopleError(f"{where}: not TOML; restore it, or write it with `shotfix token add`") from None
+    entries = table.get("person", [])
+    if set(table) - {"person"} or not isinstance(entries, list):
+        raise PeopleError(f"{where}: holds entries [[person]] and nothing else")
+    people = tuple(_person(entry, f"{where}: person {number}") for number, entry in enumerate(entries, start=1))
+    if len({person.sha256 for person in people}) != len(people):
+        raise PeopleError(f"{where}: two entries have the same sha256; each token stands there once")
+    return people
+
+
+def encode_people(people: tuple[Person, ...]) -> bytes:
+    """The file's bytes."""
+    import tomli_w  # noqa: PLC0415  (only who writes pays for it)
+
+    return tomli_w.dumps({"person": [_table(person) for person in people]}).encode()
+
+
+def _table(person: Person) -> dict[str, Any]:
+    revoked = {} if person.revoked_ns is None else {"revoked": instant_text(person.revoked_ns, 0)}
+    return {
+        "name": person.name,
+        "roles": list(person.roles),
+        "sha256": person.sha256,
+        "created": instant_text(person.created_ns, 0),
+        "expires": instant_text(person.expires_ns, 0),
+    } | revoked
+
+
+def _person(entry: object, where: str) -> Person:
+    if not isinstance(entry, dict) or set(entry) - _KEYS or _KEYS - {"revoked"} - set(entry):
+        raise PeopleError(f"{where}: has name, roles, sha256, created, expires, and revoked where it is")
+    roles = entry["roles"]
+    if not isinstance(roles, list) or not all(isinstance(each, str) for each in (*roles, entry["name"])):
+        raise PeopleError(f"{where}: name is a text, and roles a list of texts")
+    revoked = entry.get("revoked")
+    try:
+        return Person(
+            name=str(entry["name"]),
+            roles=tuple(roles),
+            sha256=str(entry["sha256"]),
+            created_ns=_instant(entry["created"]),
+            expires_ns=_instant(entry["expires"]),
+            revoked_ns=None if revoked is None else _instant(revoked),
+        )
+    except ValueError as error:
+        raise PeopleError(f"{where}: {error}") from None
+
+
+def _instant(value: object) -> int:
+    if not isinstance(value, str):
+        raise ValueError("an instant is a text, as 2026-01-31T12:00:00Z")  # noqa: TRY004  (the file is wrong, not we)
+    try:
+        return parse_instant(value)
+    except ValueError:
+        raise ValueError("an instant is a text, as 2026-01-31T12:00:00Z") from None
+
+
+class People:
+    """The register of people, as the file has it now; safe for several threads.
+
+    A change of the file counts within `LOOK_S`. Without a file there is nobody. A file that others may write, or that
+    cannot be read as one, changes nothing while people are known from before: ``trouble`` says so until it is mended.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    seconds : callable
+        A clock that never goes back, in seconds.
+    """
+
+    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self.trouble = ""
+        """Why the file is not believed; empty when it is."""
+        self.revision = 0
+        """One more with each change that was taken over."""
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._by_digest: dict[str, Person] = {}
+        self._seen: tuple[int, ...] | None = None
+        self._looked_s: float | None = None
+
+    def __len__(self) -> int:
+        self._look()
+        return len(self._by_digest)
+
+    def of(self, token: str) -> Person | None:
+        """Whose token this is, expired and revoked ones too; None when nobody's.
+
+        It is looked up by its digest: what the look-up's time tells of digests says nothing about tokens.
+        """
+        self._look()
+        if len(token) > LONGEST_TOKEN or not token.startswith(PREFIX):
+            return None
+        digest = digest_of(token)
+        person = self._by_digest.get(digest)
+        return person if person is not None and hmac.compare_digest(person.sha256, digest) else None
+
+    def everybody(self) -> tuple[Person, ...]:
+        """Every token, those that count no more among them."""
+        self._look()
+        return tuple(self._by_digest.values())
+
+    def why_not(self, person: Person, now_ns: int) -> str:
+        """Why a person who was let in counts no more: "revoked", "expired", "changed"; empty when they still do."""
+        self._look()
+        now = self._by_digest.get(person.sha256)
+        if now is None:
+            return "revoked"
+        return now.why_not(now_ns) or ("" if now == person else "changed")
+
+    def _look(self) -> None:
+        now_s = self._seconds()
+        with self._lock:
+            if self._looked_s is not None and now_s - self._looked_s < LOOK_S:
+                return
+            self._looked_s = now_s
+            try:
+                self._read()
+            except (PeopleError, OSError) as error:
+                words = plain(str(error) if isinstance(error, PeopleError) else f"{self.path}: {error.strerror}")
+                if words != self.trouble:
+                    _log.error("the register of people stays as it was: %s", words)
+                self.trouble = words
+
+    def _read(self) -> None:
+        try:
+            facts = self.path.stat()
+        except FileNotFoundError:
+            self._take((), None)
+            return
+        seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode)
+        if seen == self._seen:
+            return
+        if facts.st_mode & 0o022:
+            raise PeopleError(f"{self.path}: others may write it; chmod 600 it")
+        self._take(decode_people(self.path.read_bytes(), str(self.path)), seen)
+
+    def _take(self, people: tuple[Person, ...], seen: tuple[int, ...] | None) -> None:
+        fresh = {person.sha256: person for person in people}
+        if fresh != self._by_digest:
+            self.revision += 1
+        self._by_digest, self._seen, self.trouble = fresh, seen, ""

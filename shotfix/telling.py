@@ -1,0 +1,190 @@
+"""Telling: the record of a centre, the couriers that carry it, and the people who look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from acoustic.instant import parse_instant
+from alerts.bucket import Bucket
+from alerts.couriers.destination import Destination
+from alerts.couriers.drop import Drop
+from alerts.couriers.webhook import Secret, Webhook
+from alerts.delivery import Route
+from alerts.record.heads import HEADS, HeadsFile
+from alerts.record.ledger import Ledger
+from alerts.record.outbox import Outbox
+from alerts.record.retention import Keep, retire
+from alerts.record.store import Store
+from alerts.review.reviews import Reviews
+from alerts.review.rules import ReviewRules
+from shotfix.api.people import People
+from shotfix.api.services import KEY, Services, read_key
+from shotfix.clips import ClipStore, Retention
+from shotfix.keeping import Keeping
+from shotfix.named_sound import NamedSound
+from shotfix.outbox_pump import Pump
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from alerts.delivery import Courier
+    from alerts.review.reviews import Decision
+    from shotfix.api.sensor_states import SensorState
+    from shotfix.config import CourierConfig, SiteConfig
+    from shotfix.crew import Crew
+
+SOURCE: Final = "/shotfix/"
+"""With what the source of CloudEvents begins; the site's name follows."""
+DAY_S: Final = 86_400.0
+
+_log = logging.getLogger(__name__)
+
+
+class Telling:
+    """What of a centre tells people, opened.
+
+    Parameters
+    ----------
+    config : SiteConfig
+        What the centre is told.
+    opened : ExitStack
+        Closes what is opened here.
+    now_ns : callable
+        The wall clock, nanoseconds UTC.
+
+    Raises
+    ------
+    StoreError, OSError
+        When the record cannot be opened; each says what to do.
+    """
+
+    def __init__(self, config: SiteConfig, opened: contextlib.ExitStack, now_ns: Callable[[], int]) -> None:
+        data, review = config.site.data_dir, config.review
+        self._config = config
+        self._opened = opened
+        self._now_ns = now_ns
+        self.store = opened.enter_context(Store(config.record_at))
+        self.ledger = Ledger(self.store)
+        self.heads = HeadsFile(data / HEADS)
+        opened.callback(self.note_head)
+        self.outbox = Outbox(self.store)
+        self.couriers = tuple(courier.name for courier in config.couriers)
+        routes = [Route(c.name, c.outcomes) for c in config.couriers]  # type: ignore[arg-type]  # checked by the configuration
+        kept = Retention(config.record.audio_days * DAY_S, config.record.audio_bytes)
+        self.clips = ClipStore(data / "audio", kept)
+        self.keeping = Keeping(self.store, routes, self.clips, now_ns)
+        self.key = read_key(data / KEY)
+        # Whoever could tell beforehand which verdicts are looked at twice would be careful with those.
+        seed = hashlib.sha256(b"second reviewer\n" + self.key).hexdigest()
+        self.reviews = Reviews(self.store, ReviewRules(review.claim_s, review.second_share, seed))
+        self.named = NamedSound(self.store)
+        self.retired: Counter[str] = Counter()
+        """What retention let go of, by what it was."""
+        self.pumps: list[Pump] = []
+
+    def begin(self, crew: Crew, stop: threading.Event) -> None:
+        """Have the crew store sound and carry alerts until ``stop`` is set."""
+        crew.thread("keeper of sound", functools.partial(self.keeping.run, stop), stop.is_set)
+        for config in self._config.couriers:
+            courier = self._opened.enter_context(contextlib.closing(courier_of(config, quote(self._config.site.name))))
+            limit = Bucket(config.revisions_per_minute)
+            pump = Pump(self.outbox, courier, self._now_ns, stop.wait, parallel=config.parallel, limit=limit)
+            self.pumps.append(pump)
+            crew.thread(f"courier {config.name}", functools.partial(pump.run, stop.is_set), stop.is_set)
+
+    def wake(self) -> None:
+        """Have the couriers look whether they are to stop."""
+        self.outbox.wake()
+
+    def resume(self, submit: Callable[[Decision], Future[bool]]) -> None:
+        """Hand over what people decided, and no alert says yet: the centre ended in between."""
+        waiting = self.reviews.pending()
+        for decision in waiting:
+            submit(decision)
+        if waiting:
+            _log.info("%d decisions of people were not applied before the centre ended; they are now", len(waiting))
+
+    def services(
+        self, submit: Callable[[Decision], Future[bool]], sensors: Callable[[], Sequence[SensorState]]
+    ) -> Services:
+        """What the API stands on; ``submit`` hands a decision to the engine, ``sensors`` tells how they are."""
+        return Services(
+            store=self.store,
+            reviews=self.reviews,
+            outbox=self.outbox,
+            clips=self.clips,
+            people=People(self._config.people_file),
+            submit=submit,
+            sensors=sensors,
+            couriers=self.couriers,
+            now_ns=self._now_ns,
+            key=self.key,
+            audio_for_researchers=self._config.people.audio_for_researchers,
+        )
+
+    def note_head(self) -> None:
+        """Write down how far the ledger goes."""
+        sequence, digest = self.ledger.head()
+        if sequence:
+            self.heads.note((sequence, digest), self._now_ns())
+
+    def retire(self) -> None:
+        """Let go of what the record need not keep; published, reviewed and pinned incidents stay."""
+        keeps = self._config.record
+        access_s = keeps.access_days * DAY_S
+        gone = retire(self.store, self._now_ns(), Keep(keeps.alert_days * DAY_S, keeps.alert_bytes, access_s, access_s))
+        self.retired.update(dataclasses.asdict(gone))
+        if gone.documents:
+            self.named.forget()
+
+    def troubles(self) -> list[str]:
+        """Why something is not carried, in words."""
+        return [pump.trouble for pump in self.pumps if pump.trouble]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """For the metrics: each by kind."""
+        refused = {pump.name: pump.store_refused for pump in self.pumps}
+        attempts = {f"{pump.name}-{kind}": count for pump in self.pumps for kind, count in pump.counts.items()}
+        return {
+            "sound_kept": dict(self.clips.counts),
+            "outbox_store_refused": refused,
+            "deliveries_attempted": attempts,
+            "retired": dict(self.retired),
+        }
+
+
+def courier_of(config: CourierConfig, site: str) -> Courier:
+    """The courier that a configuration describes; ``site`` is the name of the centre that speaks through it.
+
+    Raises
+    ------
+    ValueError, OSError
+        When its secret cannot be had.
+    """
+    if config.kind == "drop":
+        if config.folder is None:
+            raise ValueError("a drop needs a folder")
+        return Drop(config.name, config.folder)
+    if config.url is None or config.secret_file is None:
+        raise ValueError("a webhook needs a URL and a secret")
+    destination = Destination(config.url, config.allow_private)
+    sources = [source for source in (config.secret_file, config.previous_secret_file) if source is not None]
+    parsed = [Secret.parse(source.read()) for source in sources]
+    until = config.previous_until
+    return Webhook(
+        config.name,
+        destination,
+        parsed,
+        ca_file=config.ca_file,
+        former_until_ns=None if until is None else parse_instant(until),
+        source=SOURCE + site if config.cloudevents else None,
+    )
