@@ -132,11 +132,13 @@ class Desk:
             return ()
         if self._expectation is not None:
             self._expectation.note(shot)
+        former = self._rulings.holder(shot.shot_id)
         case, absorbed = self._roster.place(shot, max(self._watermark_ns, last_arrival_ns(shot)))
         said = [alert for goes in absorbed for alert in self._withdraw(goes, case)]
         life = self._rulings.owner(shot, case)
-        if life is not case:
-            life.pending, life.known_ns = True, max(life.known_ns, case.known_ns)
+        for other in (life, former):
+            if other is not None and other is not case:
+                other.pending, other.known_ns = True, max(other.known_ns, case.known_ns)
         life.silent = False
         if isinstance(life, Aside):
             life.until_ns = max(life.until_ns, last_arrival_ns(shot))

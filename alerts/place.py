@@ -72,11 +72,6 @@ class SurveyError(Exception):
 class Surveyor(Protocol):
     """Who knows what stands where; `alerts.gazetteer.Gazetteer` is one."""
 
-    @property
-    def sha256(self) -> str:
-        """Of what it knows, hex."""
-        ...
-
     def describe(self, latitude: float, longitude: float, polygon: Ring | None = None) -> Surroundings:
         """What stands at a place.
 
@@ -92,6 +87,15 @@ class Surveyor(Protocol):
         SurveyError
             When it cannot be told.
         """
+        ...
+
+
+class NamedSurveyor(Surveyor, Protocol):
+    """A surveyor whose knowledge has a digest, so that two can be told apart."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what it knows, hex."""
         ...
 
 

@@ -63,6 +63,15 @@ class Rulings:
         owner_id = self._people.standing.owner(shot.shot_id, case.alert_id)
         return self.life(owner_id) or case
 
+    def holder(self, shot_id: str) -> Life | None:
+        """Whose a shot is by people's word, as it is known; None where the machine's word stands."""
+        home = self._roster.incident_id(shot_id)
+        if home is None or not self._people:
+            return None
+        shot = self._roster.known(shot_id)
+        life = None if shot is None else self.owner(shot, self._roster.cases[home])
+        return None if life is self._roster.cases[home] else life
+
     def of(self, life: Life) -> Ruling | None:
         """How an incident stands now; None where nothing was said of it, and people put all its rounds elsewhere."""
         if isinstance(life, Case) and not self._is_spoken_of(life):
@@ -73,12 +82,12 @@ class Rulings:
         into = self._people.standing.into.get(alert_id)
         if not shots and not rounds:
             return None if life.last is None else self._emptied(life, life.last, hand, into)
-        if rounds:
+        founder = life.incident.founder if isinstance(life, Case) else self._people.founder(alert_id)
+        if rounds or founder is None:
             document = self._document(life, shots, rounds)
             ruling = Ruling(document.outcome, hand, document=document)
         else:
-            founder = life.incident.founder if isinstance(life, Case) else self._people.founder(alert_id)
-            ruling = self._of_shots(Incident(founder or shots[0].shot_id, tuple(shots)), hand)
+            ruling = self._of_shots(Incident(founder, tuple(shots)), hand)
         return ruling if into is None else dataclasses.replace(ruling, into=self._name(into))
 
     def marked(self, alert: Alert) -> Alert:

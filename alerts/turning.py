@@ -120,6 +120,8 @@ def reason_of(before: Alert | None, after: Alert, cause: Act | None = None) -> R
         return "undone" if cause.kind == "undo" else "split"
     if before is None:
         return "new"
+    if after.merged_into is not None and after.merged_into != before.merged_into:
+        return "merged"
     found = change(before, after)
     if cause is not None and cause.kind == "place" and before.place != after.place:
         return "relocated"

@@ -23,6 +23,7 @@ ALL = (
     "accuracy.subsets",
     "accuracy.association",
     "accuracy.suite",
+    "accuracy.policy",
     "speed.front_end",
     "speed.solve",
     "speed.association",

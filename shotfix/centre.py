@@ -26,6 +26,7 @@ from shotfix.engine import Engine
 from shotfix.entries import act_body
 from shotfix.hearing_pool import HearingPool
 from shotfix.http_guard import ServerLimits
+from shotfix.http_headers import Dressed
 from shotfix.http_server import HttpServer, Tls
 from shotfix.ingest import Ingest
 from shotfix.ingest_http import Door
@@ -130,6 +131,7 @@ class Centre:
             self._telling.outbox,
             self._telling.couriers,
             self._counts_beside,
+            self._levels,
             time.time_ns,
         )
         self._metrics = Metrics(self.engine, figures)
@@ -147,7 +149,7 @@ class Centre:
 
     def _submit(self, decision: Decision) -> Future[bool]:
         """Hand the engine what a person decided; it is in the record already, and found there again after a kill."""
-        body = act_body(decision.act, decision.known, getattr(decision, "earlier", ()))
+        body = act_body(decision.act, decision.known, decision.earlier)
         return self.engine.submit("act", time.time_ns(), body)
 
     def _hearing_pool(self, registry: Registry) -> HearingPool | None:
@@ -178,7 +180,9 @@ class Centre:
         listen = self.config.listen
         async with contextlib.AsyncExitStack() as open_doors:
             open_doors.push_async_callback(asyncio.to_thread, self._end)
-            self._server = HttpServer(self._application(), listen.host, listen.port, _tls(self.config))
+            tls = _tls(self.config)
+            application = Dressed(self._application(), tls=tls is not None)
+            self._server = HttpServer(application, listen.host, listen.port, tls)
             open_doors.push_async_callback(self._server.stop)
             open_doors.push_async_callback(self._api.stop)  # the server would wait for streams that never end
             await asyncio.to_thread(warm_locator)  # a first shot must not wait for a compiler
@@ -231,6 +235,12 @@ class Centre:
         self._failure = self._failure or words
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _levels(self) -> dict[str, dict[str, int]]:
+        """How people's work stands, and what the calendar's events brought, for the metrics."""
+        events = self.engine.core.machines.expectation.counts
+        brought = {f"{event}: {what}": count for event, counts in events.items() for what, count in counts.items()}
+        return self._telling.levels() | {"expected_incidents": brought}
 
     async def _serve_broker(self) -> None:
         self._broker = _nats_door(self.config, self.ingest)

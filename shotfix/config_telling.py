@@ -76,8 +76,10 @@ def _is_readable(database: str) -> bool:
     """Whether what is said to a database can be read on the way to it, or said to another."""
     parts = urlsplit(database)
     named = dict(parse_qsl(parts.query))
-    host = unquote(named.get("host") or parts.hostname or "")
-    here = not host or host.startswith("/") or loopback(host)
+    # libpq takes several hosts, and addresses and services beside them: each may be another machine.
+    said = (named.get("host") or parts.netloc.rpartition("@")[2], named.get("hostaddr", ""), named.get("service", ""))
+    hosts = [unquote(host) for hosts in said for host in hosts.split(",") if host]
+    here = all(host.startswith("/") or loopback(host.rpartition(":")[0] or host) or loopback(host) for host in hosts)
     return not here and named.get("sslmode") not in {"verify-full", "verify-ca"}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alerts.alert import Alert, ModeOfUse
     from alerts.calendar_event import ExpectedEvent
     from alerts.expectation import Expectation
-    from alerts.place import Surveyor
+    from alerts.place import NamedSurveyor
     from alerts.policy import Policy
     from sensors.site import Site
     from sensors.wire import Batch, Content, Envelope
@@ -82,7 +82,7 @@ class Core:
         patience: Patience,
         owned: frozenset[str] | None = None,
         expectation: Expectation | None = None,
-        gazetteer: Surveyor | None = None,
+        gazetteer: NamedSurveyor | None = None,
         audio_url: str | None = None,
     ) -> None:
         self.registry = registry

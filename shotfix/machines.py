@@ -22,7 +22,7 @@ from shotfix.versions import model_hash, versions
 if TYPE_CHECKING:
     from acoustic.air import Air
     from alerts.alert import ModeOfUse
-    from alerts.place import Surveyor
+    from alerts.place import NamedSurveyor
     from localization.frame import Frame
     from localization.ground import Ground
     from localization.street import Street
@@ -95,7 +95,7 @@ class Machines:
         owned: frozenset[str] | None = None,
         may_have_missed: Callable[[str, int], bool] | None = None,
         expectation: Expectation | None = None,
-        gazetteer: Surveyor | None = None,
+        gazetteer: NamedSurveyor | None = None,
         audio_url: str | None = None,
     ) -> None:
         self.locator = Locator(
@@ -215,7 +215,7 @@ class Machines:
 
 
 def configuration_hash(
-    deployment: Deployment, policy: Policy, street: Street, expectation: Expectation, gazetteer: Surveyor | None
+    deployment: Deployment, policy: Policy, street: Street, expectation: Expectation, gazetteer: NamedSurveyor | None
 ) -> str:
     """SHA-256 of everything given that decides what comes of a sound.
 

@@ -67,6 +67,8 @@ class Figures(Collector):
         Whose deliveries are counted.
     beside : callable
         Further counts, by the name of what they count: each by kind.
+    levels : callable
+        How further things stand, by their name: each by kind.
     now_ns : callable
         The wall clock, nanoseconds UTC.
     """
@@ -80,9 +82,11 @@ class Figures(Collector):
         outbox: Outbox,
         couriers: Sequence[str],
         beside: Callable[[], dict[str, dict[str, int]]],
+        levels: Callable[[], dict[str, dict[str, int]]],
         now_ns: Callable[[], int],
     ) -> None:
         self._beside = beside
+        self._levels = levels
         self._engine = engine
         self._ingest = ingest
         self._journal = journal
@@ -175,6 +179,11 @@ class Figures(Collector):
         yield from (alerts, pending, dead)
         for name, counts in self._beside().items():
             yield _counter(f"shotfix_{name}", f"What became of {name}, by kind", counts)
+        for name, levels in self._levels().items():
+            gauge = GaugeMetricFamily(f"shotfix_{name}", f"How many there are of {name}, by kind", labels=("kind",))
+            for kind, level in levels.items():
+                gauge.add_metric((kind,), level)
+            yield gauge
 
 
 def _counter(name: str, says: str, counts: dict[str, int]) -> Metric:

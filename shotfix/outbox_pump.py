@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -253,10 +254,10 @@ class Pump:
 
     def _await(self, seen: int) -> None:
         """Until something is committed, comes back or falls due."""
-        try:
-            wait_s = self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S))
-        except StoreError:  # the next round will say so
-            wait_s = LONGEST_SLEEP_S
+        wait_s = LONGEST_SLEEP_S
+        if self._hands.free > (self._hands.number > 1):  # else nothing can be begun before a hand comes back
+            with contextlib.suppress(StoreError):  # the next round will say so
+                wait_s = self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S))
         self._outbox.await_change(seen, wait_s)
 
     def _until_due_s(self, latest_ns: int) -> float:

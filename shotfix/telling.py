@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    from alerts.delivery import Courier
     from alerts.review.reviews import Decision
     from shotfix.api.sensor_states import SensorState
     from shotfix.config import CourierConfig, SiteConfig
@@ -151,7 +150,7 @@ class Telling:
         return [pump.trouble for pump in self.pumps if pump.trouble]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """For the metrics: each by kind."""
+        """For the metrics, what was done since the start: each by kind."""
         refused = {pump.name: pump.store_refused for pump in self.pumps}
         attempts = {f"{pump.name}-{kind}": count for pump in self.pumps for kind, count in pump.counts.items()}
         return {
@@ -161,8 +160,20 @@ class Telling:
             "retired": dict(self.retired),
         }
 
+    def levels(self) -> dict[str, dict[str, int]]:
+        """For the metrics, how things stand: each by kind.
 
-def courier_of(config: CourierConfig, site: str) -> Courier:
+        Raises
+        ------
+        StoreError
+            When the record cannot be asked.
+        """
+        unapplied, _ = self.reviews.unapplied()
+        waiting = {str(want): count for want, count in self.reviews.waiting().items()}
+        return {"reviews_waiting": waiting, "acts_waiting": {"not-applied": unapplied}}
+
+
+def courier_of(config: CourierConfig, site: str) -> Webhook | Drop:
     """The courier that a configuration describes; ``site`` is the name of the centre that speaks through it.
 
     Raises

@@ -109,23 +109,6 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(where: Path | str) -> Database:
-    """The database that a setting names: ``postgresql://...``, or else a path.
-
-    Raises
-    ------
-    StoreError
-        When it cannot be one.
-    """
-    if is_url(where):
-        from alerts.record.postgres import open_postgres  # noqa: PLC0415  (its driver is paid for by who uses it)
-
-        return open_postgres(str(where))
-    from alerts.record.sqlite_file import open_sqlite  # noqa: PLC0415
-
-    return open_sqlite(where)
-
-
 def is_url(where: Path | str) -> bool:
     """Whether a setting names a server."""
     return isinstance(where, str) and where.startswith(("postgresql:", "postgres:", "postgresql+psycopg:"))

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from alerts.record import opening, tables
-from alerts.record.database import Database, StoreError, is_url, open_database
+from alerts.record.database import Database, StoreError, is_url
 from alerts.record.entry import Entry, entry_of
 from alerts.record.guards import missing_guards
 from alerts.record.sqlite_file import inspect_sqlite
@@ -34,7 +34,7 @@ def looking_at(where: Path | str) -> Iterator[Database]:
         When it is no record of this program's schema.
     """
     with ExitStack() as stack:
-        database = open_database(where) if is_url(where) else _file(Path(where), stack)
+        database = opening.open_database(where) if is_url(where) else _file(Path(where), stack)
         stack.callback(database.close)
         opening.check(database)
         yield database

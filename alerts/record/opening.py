@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from alerts.record import tables
-from alerts.record.database import Database, StoreError
+from alerts.record.database import Database, StoreError, is_url
 from alerts.record.guards import put_guards
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
 MOST_READ_BYTES: Final = 16 << 20
 """A file up to here is checked before it is used, its indexes too, which takes a quarter of a second."""
@@ -29,6 +30,23 @@ _POSTGRES_TABLES: Final = """
     where c.relkind in ('r', 'p') and c.relnamespace = current_schema()::regnamespace
     and not exists (select 1 from pg_depend d where d.objid = c.oid and d.deptype = 'e')
 """
+
+
+def open_database(where: Path | str) -> Database:
+    """The database that a setting names: ``postgresql://...``, or else a path.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be one.
+    """
+    if is_url(where):
+        from alerts.record.postgres import open_postgres  # noqa: PLC0415  (its driver is paid for by who uses it)
+
+        return open_postgres(str(where))
+    from alerts.record.sqlite_file import open_sqlite  # noqa: PLC0415
+
+    return open_sqlite(where)
 
 
 def prepare(database: Database) -> None:

@@ -25,6 +25,9 @@ State = Literal["pending", "sent", "dead", "unknown"]
 Words = Literal["all", "first", "urgent"]
 """Which deliveries: all; an alert's first word that was never tried; those that no limit may hold up."""
 
+NEAR: Final = 64
+"""How many of the longest waiting are looked at first: in a storm it costs too much to sort them all each time."""
+
 DIED: Final[LedgerKind] = "delivery-dead"
 ACTOR: Final = "machine"  # no person decided it
 
@@ -57,7 +60,7 @@ class Outbox:
 
     def wake(self) -> None:
         """Let whoever awaits a change look at once."""
-        self._store._writer.wake()  # noqa: SLF001
+        self._store.wake()
 
     def due(
         self,
@@ -85,14 +88,17 @@ class Outbox:
         """
         told = {"courier": courier, "now_ns": now_ns, "most": limit, "besides": tuple(besides)}
         with self._store.reading() as connection:
-            return [_delivery(row) for row in connection.execute(_due(words, bool(besides)), told)]
+            rows = connection.execute(_due(words, bool(besides), near=True), told).all()
+            if len(rows) < limit:  # what stands in front waits for something; so look at all
+                rows = connection.execute(_due(words, bool(besides), near=False), told).all()
+            return [_delivery(row) for row in rows]
 
     def next_attempt_ns(self, courier: str, *, words: Words = "all", besides: Collection[str] = ()) -> int | None:
         """When this courier is wanted next, wall clock UTC; None when nothing waits for it. As `due`."""
         told = {"courier": courier, "besides": tuple(besides)}
         with self._store.reading() as connection:
-            due_ns: int | None = connection.execute(_next_due(words, bool(besides)), told).scalar()
-        return due_ns
+            near: int | None = connection.execute(_next_due(words, bool(besides), near=True), told).scalar()
+            return near or connection.execute(_next_due(words, bool(besides), near=False), told).scalar()
 
     def settle(self, delivery: Delivery, receipt: Receipt, now_ns: int) -> State:
         """Write down what came of one attempt; as `settle_many`."""
@@ -239,25 +245,35 @@ def _dead_letter(row: Any) -> DeadLetter:
 
 
 @functools.cache
-def _due(words: Words, besides: bool) -> sa.Select[Any]:
+def _due(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
+    """What is due; ``near`` looks no further than the `NEAR` that have waited longest, however many there are."""
     box, alert = tables.outbox, tables.alert
     facts = [box.c[name] for name in ("alert_id", "revision", "courier", "queued_ns", "attempts")]
     return (
         sa.select(*facts, alert.c.kind, alert.c.published_at, alert.c.document, _hurried().label("hurried"))
         .join(alert, _of_its_alert())
         .where(_first_pending(), _besides(besides), _which(words), box.c.next_attempt_ns <= sa.bindparam("now_ns"))
+        .where(_in_front() if near else sa.true())
         .order_by(box.c.next_attempt_ns, box.c.outbox_id)
         .limit(sa.bindparam("most"))
     )
 
 
 @functools.cache
-def _next_due(words: Words, besides: bool) -> sa.Select[Any]:
+def _next_due(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
     box = tables.outbox
     wanted = sa.select(box.c.next_attempt_ns).where(_first_pending(), _besides(besides))
+    wanted = wanted.where(_in_front() if near else sa.true())
     if words != "all":
         wanted = wanted.join(tables.alert, _of_its_alert()).where(_which(words))
     return wanted.order_by(box.c.next_attempt_ns).limit(1)
+
+
+def _in_front() -> sa.ColumnElement[bool]:
+    front = tables.outbox.alias("front")
+    waits = sa.and_(front.c.courier == sa.bindparam("courier"), front.c.state == "pending")
+    longest = sa.select(front.c.outbox_id).where(waits).order_by(front.c.next_attempt_ns, front.c.outbox_id)
+    return tables.outbox.c.outbox_id.in_(longest.limit(NEAR))
 
 
 def _of_its_alert() -> sa.ColumnElement[bool]:

@@ -12,7 +12,7 @@ from alerts.alert import Alert, decode, encode
 from alerts.delivery import Route, couriers_for
 from alerts.record import opening, tables
 from alerts.record.audit import Kept
-from alerts.record.database import StoreError, open_database
+from alerts.record.database import StoreError
 from alerts.record.entry import append
 from alerts.record.incidents import MACHINE, note_alert
 from alerts.record.writing import Writer
@@ -51,7 +51,7 @@ class Store:
     """
 
     def __init__(self, where: Path | str) -> None:
-        self._database = open_database(where)
+        self._database = opening.open_database(where)
         self.path: Path | None = self._database.path
         """The file; None for a server."""
         self.name: str = self._database.name

@@ -280,9 +280,9 @@ def _act(name: str, says: str, handler: Any, body: type, *, versioned: bool = Tr
 
 
 OPERATIONS: Final = (
-    _act("claim", "Take an incident in hand, or hold it longer.", claim, Bare),
+    _act("claim", "Take an incident in hand, or hold it longer.", claim, Bare, versioned=False),
     _act("release", "Let go of it.", release, Bare, versioned=False),
-    _act("acknowledge", "Say that you have seen the alert and act on it.", acknowledge, Bare),
+    _act("acknowledge", "Say that you have seen the alert and act on it.", acknowledge, Bare, versioned=False),
     _act("judge", "Say what it was.", judge, JudgeBody, decides=True),
     _act("opinion", "Say blindly, as the second, what it was.", opinion, JudgeBody, decides=True),
     _act("adjudicate", "Say what it was, over what others said.", judge, JudgeBody, decides=True),
@@ -292,6 +292,6 @@ OPERATIONS: Final = (
     _act("undo", "Say that an act counts no more.", undo, UndoBody, decides=True),
     _act("disposition", "Say what came of it.", disposition, DispositionBody, decides=True),
     _act("note", "Leave words for others.", note, NoteBody, versioned=False),
-    _act("pin", "Keep it beyond its time, or no longer.", pin, PinBody),
+    _act("pin", "Keep it beyond its time, or no longer.", pin, PinBody, versioned=False),
     _act("link", "Say by which number another system knows it.", link, LinkBody, versioned=False),
 )

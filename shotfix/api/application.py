@@ -70,7 +70,8 @@ class Api:
         await self.room.stop()
 
     def _route(self, operation: Operation) -> Route:
-        assert operation.right in PERMISSIONS, operation.right  # noqa: S101  (nothing is served that no line permits)
+        if operation.right not in PERMISSIONS:
+            raise LookupError(f"{operation.right}: nothing is served that no line permits")
         door = Door(self.room, operation)
 
         async def endpoint(request: Request) -> Response:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from acoustic.instant import check_instant, instant_text, parse_instant
 from alerts.words import plain
 from shotfix.api.permissions import ROLES, Role
+from shotfix.disk import why_not_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,8 +252,9 @@ class People:
         seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode)
         if seen == self._seen:
             return
-        if facts.st_mode & 0o022:
-            raise PeopleError(f"{self.path}: others may write it; chmod 600 it")
+        why = why_not_ours(facts)
+        if why is not None:
+            raise PeopleError(f"{self.path}: {why}; make it yours, and chmod 600 it")
         self._take(decode_people(self.path.read_bytes(), str(self.path)), seen)
 
     def _take(self, people: tuple[Person, ...], seen: tuple[int, ...] | None) -> None:

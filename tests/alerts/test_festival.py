@@ -228,8 +228,8 @@ def test_through_the_desk_nothing_is_lost_and_ticks_do_not_matter():
 
 
 @pytest.mark.endurance
-def test_through_the_desk_with_twenty_thousand():
-    through_the_desk(20_000)
+def test_through_the_desk_with_ten_thousand():
+    through_the_desk(10_000)
 
 
 def test_an_incident_that_another_took_in_is_counted_once():

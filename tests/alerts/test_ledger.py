@@ -197,7 +197,7 @@ def test_a_ledger_written_anew_from_some_entry_on_is_noticed_by_the_noted_heads(
     assert wrong(record_store, heads) == (COUNT, "rewritten")
 
 
-ALERT = tables.alert
+ALERT, BOX = tables.alert, tables.outbox
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,9 @@ ALERT = tables.alert
         (lambda name: sa.update(tables.incident).values(published=False), (0, "row-altered")),
         (lambda name: sa.update(tables.incident).values(revision=1), (0, "row-altered")),
         (lambda name: sa.delete(tables.incident), (0, "row-altered")),
+        (lambda name: sa.update(BOX).where(BOX.c.outbox_id == 4).values(courier="soom"), (4, "row-altered")),
+        (lambda name: sa.update(BOX).where(BOX.c.outbox_id == 4).values(queued_ns=1), (4, "row-altered")),
+        (lambda name: sa.delete(BOX).where(BOX.c.outbox_id == 4), (4, "row-altered")),
     ],
 )
 def test_a_document_or_row_that_is_not_what_was_said_is_named(record_store, change, fault):

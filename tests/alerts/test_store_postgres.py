@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from alerts.delivery import Route
 from alerts.record import postgres, tables
 from alerts.record.backup import dump_server
-from alerts.record.database import UnreachableError, open_database
+from alerts.record.database import UnreachableError
+from alerts.record.opening import open_database
 from alerts.record.store import Store, StoreError
 from tests.record_stores import burst, running_postgres
 from tests.strategies import NIGHT_NS

@@ -182,9 +182,12 @@ async def _judge(client, receiver, tokens):
     name, alert_id = alert["incident_id"], alert["alert_id"]
     assert (await client.get("/incidents")).status_code == 401
     assert (await client.post(f"/incidents/{name}/judge", json={}, headers=auth("auditor-1"))).status_code == 403
-    claimed, version = await act("desk-3", "claim", {})
+    doors = [await client.get(path, follow_redirects=False) for path in ("/livez/", "/nowhere", "/api/v1/alerts")]
+    assert {door.headers["x-content-type-options"] for door in doors} == {"nosniff"}
+    assert {door.status_code for door in doors} == {404}  # and nobody is led to where a header says
+    claimed = await client.post(f"/incidents/{name}/claim", json={}, headers=auth("desk-3"))
     assert claimed.status_code == 200, claimed.text
-    taken, _ = await act("desk-4", "claim", {})
+    taken = await client.post(f"/incidents/{name}/claim", json={}, headers=auth("desk-4"))
     assert taken.status_code == 409
     assert "desk-3" in taken.text
     said, version = await act("desk-3", "judge", {"judgement": "fireworks", "note": "on the water, with music"})

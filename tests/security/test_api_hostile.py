@@ -176,6 +176,7 @@ def test_every_answer_tells_browsers_to_keep_and_guess_nothing(store, tmp_path):
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
+            assert "base-uri 'none'" in policy
             assert answer.headers["content-type"] in {"application/json", "application/problem+json"}
             for name in ("set-cookie", "access-control-allow-origin", "location", "server", "x-powered-by", "alt-svc"):
                 assert name not in answer.headers

@@ -71,7 +71,7 @@ def test_an_act_is_of_what_was_looked_at(store, tmp_path):
         name = city.tell("a", llr=REVIEW)
         city.enrol("bob", "analyst")
         body = {"judgement": "gunfire"}
-        for kind in ("claim", "acknowledge", "judge", "place", "merge", "split", "undo", "disposition"):
+        for kind in ("judge", "place", "merge", "split", "undo", "disposition"):
             needed = {
                 "place": {"latitude": 1, "longitude": 1, "radius_m": 1},
                 "merge": {"into": "x"},
