@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 BOOT_BYTES: Final = 8
 TIDY_S: Final = 3600.0
+HEADS_S: Final = 600.0
+"""So much of the ledger's end may be cut off without a trace outside of it."""
 PATIENCE_S: Final = 15.0
 """For threads to end what they are at."""
 ADDRESS: Final = "address"
@@ -296,7 +298,9 @@ class Centre:
         """Let go of what is older, or more, than the configuration keeps: at the start, and each hour."""
         while True:
             await asyncio.to_thread(self._tidying.round)
-            await asyncio.sleep(TIDY_S)
+            for _ in range(round(TIDY_S / HEADS_S)):
+                await asyncio.sleep(HEADS_S)
+                await asyncio.to_thread(self._tidying.note_head)
 
     def _reload_soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self.reload())

@@ -33,7 +33,8 @@ ENDINGS: Final = (
     ("shotfix.segment", "JournalError", INPUT_OUTPUT),
     ("shotfix.checkpoint", "CheckpointError", INPUT_OUTPUT),
     ("shotfix.backup", "BackupError", INPUT_OUTPUT),
-    ("alerts.record.store", "StoreError", INPUT_OUTPUT),
+    ("alerts.record.database", "UnreachableError", UNAVAILABLE),
+    ("alerts.record.database", "StoreError", INPUT_OUTPUT),
     ("sensors.spool_file", "SpoolError", INPUT_OUTPUT),
 )
 """Errors of the world by module and name, and the exit code of each. Only a module that is loaded can have raised one,

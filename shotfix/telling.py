@@ -21,14 +21,15 @@ from alerts.record.heads import HEADS, HeadsFile
 from alerts.record.ledger import Ledger
 from alerts.record.outbox import Outbox
 from alerts.record.retention import Keep, retire
-from alerts.record.store import Store
+from alerts.record.store import Store, StoreError
 from alerts.review.reviews import Reviews
 from alerts.review.rules import ReviewRules
+from alerts.words import plain
 from shotfix.api.people import People
 from shotfix.api.services import KEY, Services, read_key
 from shotfix.clips import ClipStore, Retention
 from shotfix.keeping import Keeping
-from shotfix.named_sound import NamedSound
+from shotfix.named_clips import NamedClips
 from shotfix.outbox_pump import Pump
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
+    from alerts.record.chain import Fault
     from alerts.review.reviews import Decision
     from shotfix.api.sensor_states import SensorState
     from shotfix.config import CourierConfig, SiteConfig
@@ -74,7 +76,8 @@ class Telling:
         self.store = opened.enter_context(Store(config.record_at))
         self.ledger = Ledger(self.store)
         self.heads = HeadsFile(data / HEADS)
-        opened.callback(self.note_head)
+        self.fault = self._look_back()
+        opened.callback(self._note_last_head)
         self.outbox = Outbox(self.store)
         self.couriers = tuple(courier.name for courier in config.couriers)
         routes = [Route(c.name, c.outcomes) for c in config.couriers]  # type: ignore[arg-type]  # checked by the configuration
@@ -85,7 +88,7 @@ class Telling:
         # Whoever could tell beforehand which verdicts are looked at twice would be careful with those.
         seed = hashlib.sha256(b"second reviewer\n" + self.key).hexdigest()
         self.reviews = Reviews(self.store, ReviewRules(review.claim_s, review.second_share, seed))
-        self.named = NamedSound(self.store)
+        self.named = NamedClips(self.store)
         self.retired: Counter[str] = Counter()
         """What retention let go of, by what it was."""
         self.pumps: list[Pump] = []
@@ -121,6 +124,7 @@ class Telling:
             reviews=self.reviews,
             outbox=self.outbox,
             clips=self.clips,
+            named_clips=self.named,
             people=People(self._config.people_file),
             submit=submit,
             sensors=sensors,
@@ -129,6 +133,22 @@ class Telling:
             key=self.key,
             audio_for_researchers=self._config.people.audio_for_researchers,
         )
+
+    def _look_back(self) -> Fault | None:
+        """What is wrong with the ledger's end, by what was noted of it.
+
+        The centre starts all the same, and says so: alerts must go on, and a person has to look.
+        """
+        fault = self.ledger.check_tail(self.heads.read())
+        if fault is not None:
+            _log.error("the ledger is not what it was (%s); run `shotfix ledger verify`", plain(fault.text))
+        return fault
+
+    def _note_last_head(self) -> None:
+        try:
+            self.note_head()
+        except StoreError as error:
+            _log.warning("the ledger's end was not noted: %s", error)
 
     def note_head(self) -> None:
         """Write down how far the ledger goes."""
@@ -170,7 +190,11 @@ class Telling:
         """
         unapplied, _ = self.reviews.unapplied()
         waiting = {str(want): count for want, count in self.reviews.waiting().items()}
-        return {"reviews_waiting": waiting, "acts_waiting": {"not-applied": unapplied}}
+        return {
+            "reviews_waiting": waiting,
+            "acts_waiting": {"not-applied": unapplied},
+            "ledger_faults": {"tail": int(self.fault is not None)},
+        }
 
 
 def courier_of(config: CourierConfig, site: str) -> Webhook | Drop:

@@ -53,10 +53,14 @@ class Tidying:
         """Let go of what may go; raises nothing."""
         self._try("journal", lambda: self._engine.tidy(self._keeps.journal_days, self._keeps.journal_bytes))
         self._try("record", self._telling.retire)
-        self._try("ledger", self._telling.note_head)
+        self.note_head()
         self._try("sound", self._sweep)
         self._try("calendar", lambda: self._engine.expect(self._calendar()))
         self.counts["rounds"] += 1
+
+    def note_head(self) -> None:
+        """Write down how far the ledger goes; raises nothing."""
+        self._try("ledger", self._telling.note_head)
 
     def _sweep(self) -> None:
         swept = self._telling.clips.sweep(time.time(), self._telling.named.digests().__contains__)

@@ -27,6 +27,7 @@ from shotfix.api.people import PEOPLE, People, Person, digest_of, encode_people,
 from shotfix.api.permissions import ROLES
 from shotfix.api.sensor_states import SensorState
 from shotfix.api.services import Services
+from shotfix.named_clips import NamedClips
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at
 
 YEAR_S = 31_536_000.0
@@ -104,7 +105,7 @@ class City:
         self.seconds = 0.0
         self.people = People(folder / PEOPLE, lambda: self.seconds)
         self.services = Services(
-            store=store, reviews=self.reviews, outbox=Outbox(store), clips=self.clips, people=self.people,
+            store=store, reviews=self.reviews, outbox=Outbox(store), clips=self.clips, named_clips=NamedClips(store), people=self.people,
             submit=self.submit, sensors=lambda: STATES, couriers=("room",), now_ns=lambda: self.now_ns,
             key=bytes(32), **more,
         )  # fmt: skip

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from shotfix.api.access_log import AccessLog
 from shotfix.api.attempts import Attempts
 from shotfix.api.feed import Feed
-from shotfix.api.named_clips import NamedClips
 from shotfix.api.repeats import Repeats
 from shotfix.api.token_log import TokenLog
 from shotfix.api.works import Works
@@ -44,7 +43,7 @@ class Room:
         self.attempts = Attempts()
         self.access = AccessLog(services.store, self.works)
         self.repeats = Repeats()
-        self.named_clips = NamedClips(services.store)
+        self.named_clips = services.named_clips
         self.feed = Feed(services.store, services.outbox.wake)
         self.token_log = TokenLog(services.store, services.people, services.now_ns)
         self._noting: asyncio.Task[int] | None = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alerts.review.reviews import Reviews
     from shotfix.api.people import People
     from shotfix.api.sensor_states import SensorState
+    from shotfix.named_clips import NamedClips
 
 KEY: Final = "api.key"
 """The file's name, in the centre's data folder."""
@@ -41,6 +42,8 @@ class Services:
         The record.
     clips : Clips
         Where sound lies.
+    named_clips : NamedClips
+        Which of it alerts name.
     people : People
         Who may speak to the API.
     submit : callable
@@ -64,6 +67,7 @@ class Services:
     reviews: Reviews
     outbox: Outbox
     clips: Clips
+    named_clips: NamedClips
     people: People
     submit: Callable[[Decision], Future[bool]]
     sensors: Callable[[], Sequence[SensorState]]

@@ -22,7 +22,7 @@ from shotfix.ingest import Ingest
 from shotfix.journal import JournalError
 from shotfix.journal_replay import CHARTER
 from shotfix.keeping import Keeping
-from shotfix.named_sound import NamedSound
+from shotfix.named_clips import NamedClips
 from shotfix.registry import HISTORY, told_revision
 from shotfix.results import UnavailableError
 from shotfix.tidying import Tidying
@@ -349,7 +349,7 @@ def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
     audio = json.loads(_with_audio(alerts[0]))["audio"]
     with Store(tmp_path / "record.db") as store:
         store.keep(alerts[:2], [], NIGHT_NS)
-        named = NamedSound(store)
+        named = NamedClips(store)
         decoded = []
         decode = named._decoder.decode
         named._decoder = type("Counting", (), {"decode": staticmethod(lambda said: decoded.append(1) or decode(said))})
@@ -361,7 +361,7 @@ def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
         assert len(decoded) == 3
         with store.writing() as connection:
             connection.exec_driver_sql("update alert set document = ?", (_with_audio(alerts[0]),))
-        assert NamedSound(store).digests() == {clip["sha256"] for clip in audio} == {"ab" * 32}
+        assert NamedClips(store).digests() == {clip["sha256"] for clip in audio} == {"ab" * 32}
 
 
 def _with_audio(alert):

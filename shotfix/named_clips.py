@@ -1,4 +1,4 @@
-"""Named clips: which alert names a clip; sound that no alert names is nobody's to fetch."""
+"""Named clips: which alert names a clip; sound that none names is nobody's to fetch, and nothing to keep for long."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NamedClips:
     Parameters
     ----------
     store : Store
-        The record. Alerts are added to it in the order of their numbers.
+        The record. Alerts are added to it in the order of their numbers, and seldom let go: see `forget`.
     """
 
     def __init__(self, store: Store) -> None:
@@ -53,9 +53,30 @@ class NamedClips:
         if known is not None:
             return known
         with self._lock:
-            while self._read_page():
-                pass
-        return self._alert_of.get(key)
+            self._read()
+            return self._alert_of.get(key)
+
+    def digests(self) -> set[str]:
+        """All that are named, as of now.
+
+        Raises
+        ------
+        StoreError
+            When the record refuses; what was read counts.
+        """
+        with self._lock:
+            self._read()
+            return {key.hex() for key in self._alert_of}
+
+    def forget(self) -> None:
+        """Alerts were let go: read the others anew when asked next."""
+        with self._lock:
+            self._alert_of = {}
+            self._last = 0
+
+    def _read(self) -> None:
+        while self._read_page():
+            pass
 
     def _read_page(self) -> bool:
         """Read some more alerts; whether there may be more still."""
