@@ -47,6 +47,8 @@ class Said:
     snippets: list[Snippet] = field(default_factory=list)
     episodes: list[Episode] = field(default_factory=list)
     """Troubles of sensors that begin or end."""
+    passed_over: list[str] = field(default_factory=list)
+    """Acts of people that make no sense any more."""
 
 
 class Core:
@@ -156,7 +158,12 @@ class Core:
     def act(self, act: Act, known: tuple[Alert, ...] = (), earlier: tuple[Act, ...] = ()) -> Said:
         """Take what a person decided; the revisions that come of it. See `alerts.desk.Desk.act`."""
         self.counts["act"] += 1
-        return Said(list(self.machines.desk.act(act, known, earlier)))
+        desk = self.machines.desk
+        before = desk.counts["acts_passed_over"]
+        said = Said(list(desk.act(act, known, earlier)))
+        if desk.counts["acts_passed_over"] > before:
+            said.passed_over.append(act.act_id)
+        return said
 
     def expect(self, events: tuple[ExpectedEvent, ...]) -> None:
         """Take over the calendar of what is expected."""

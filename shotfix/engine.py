@@ -260,6 +260,8 @@ class Engine:
         _tell(said.episodes)
         for snippet in said.snippets:
             self._keeper.keep_sound(snippet)
+        for act_id in said.passed_over:
+            self._keeper.pass_over(act_id)
         alerts = [event for event in said.events if isinstance(event, Alert)]
         self._unsaved += alerts
         return bool(alerts)

@@ -31,6 +31,10 @@ class Keeper(Protocol):
         """Have a snippet stored, soon; never raises: a full disk costs sound, not alerts, and is counted."""
         ...
 
+    def pass_over(self, act_id: str) -> None:
+        """Put aside what a person decided and what makes no sense any more; never raises."""
+        ...
+
     @property
     def settled(self) -> bool:
         """Whether everything that was handed over is stored."""

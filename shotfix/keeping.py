@@ -7,7 +7,10 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
-from alerts.record.store import ContradictionError
+from alerts.record.ledger import Ledger
+from alerts.record.store import ContradictionError, StoreError
+from alerts.review.errors import ReviewError
+from alerts.review.passed_over import pass_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +57,8 @@ class Keeping:
         """Revisions of alerts that were kept, by outcome."""
         self.contradicted = 0
         """Alerts that were stored before in other words."""
+        self.passed_over = 0
+        """Acts of people that made no sense any more when they were to be told."""
         self.sound: Counter[str] = Counter(dict.fromkeys(("lost", "refused", "crowded-out"), 0))
         """Sound that was not kept: ``lost`` to a disk that is full or a fault of ours, ``refused`` as not what it says,
         and ``crowded-out`` while too much waited."""
@@ -108,6 +113,18 @@ class Keeping:
                 self._unstored -= 1
                 self.sound["crowded-out"] += 1
             self._came.notify()
+
+    def pass_over(self, act_id: str) -> None:
+        """Put aside an act that no revision will name; where the record refuses, the next start tries again."""
+        at_ns, ledger = self._now_ns(), Ledger(self._store)
+        try:
+            put_aside = self._store.write(lambda connection: pass_over(connection, ledger, act_id, at_ns))
+        except (StoreError, ReviewError) as error:
+            _log.error("%s made no sense any more and could not be put aside: %s", act_id, error)
+            return
+        if put_aside:
+            self.passed_over += 1
+            _log.warning("%s made no sense any more when it was to be told; a person has to look again", act_id)
 
     @property
     def settled(self) -> bool:

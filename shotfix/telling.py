@@ -178,6 +178,7 @@ class Telling:
             "outbox_store_refused": refused,
             "deliveries_attempted": attempts,
             "retired": dict(self.retired),
+            "acts": {"passed-over": self.keeping.passed_over},
         }
 
     def levels(self) -> dict[str, dict[str, int]]:

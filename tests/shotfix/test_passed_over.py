@@ -1,0 +1,59 @@
+"""An act that makes no sense any more is put aside and told, and waits for nobody at the next start."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+
+from alerts.act import Act, act_name
+from alerts.review.reviews import ReviewRules, Reviews
+from shotfix.clips import ClipStore
+from shotfix.entries import act_body
+from shotfix.keeping import Keeping
+from tests.cities import small_city
+from tests.review_nights import REVIEW_LLR, minutes, tell
+from tests.shotfix.test_engine import opened, settle
+from tests.strategies import NIGHT_NS
+
+
+@pytest.fixture
+def keeping(record_store, tmp_path):
+    return Keeping(record_store, [], ClipStore(tmp_path / "audio"), lambda: minutes(9))
+
+
+def test_it_is_put_aside_once_and_a_person_looks_again(record_store, keeping):
+    reviews = Reviews(record_store, ReviewRules(second_share=0.0, second_when_overruled=False))
+    name = tell(record_store, "odd", llr=REVIEW_LLR)
+    decision = reviews.judge(name, "ann", minutes(1), "fireworks", expected_version=1)
+    assert reviews.head(name).verdict == "fireworks"
+    assert name not in {waiting.incident_id for waiting in reviews.queue(minutes(2), "bob")}
+    keeping.pass_over(decision.act.act_id)
+    keeping.pass_over(decision.act.act_id)
+    assert keeping.passed_over == 1
+    assert reviews.pending() == ()
+    head = reviews.head(name)
+    assert (head.verdict, head.changed_by, head.version) == (None, "machine", decision.head.version + 1)
+    assert name in {waiting.incident_id for waiting in reviews.queue(minutes(2), "bob")}
+    last = list(reviews.ledger.entries(about=name))[-1]
+    assert (last.kind, last.actor) == ("act", "machine")
+    assert msgspec.json.decode(last.body)["passed_over"] == decision.act.act_id
+    assert reviews.ledger.verify().intact
+
+
+def test_an_unknown_act_is_no_trouble(keeping):
+    keeping.pass_over("h0")
+    assert keeping.passed_over == 0
+
+
+def test_the_engine_tells_which_it_passed_over(tmp_path):
+    strange = Act(
+        act_name("anowhere", "ann", NIGHT_NS, "x"), "split", "anowhere", "inowhere", "ann", NIGHT_NS, shot_ids=("s",)
+    )
+    with opened(small_city(sensors=6, seconds=2.0), tmp_path) as engine:
+        told = []
+        engine._keeper.pass_over = told.append
+        engine.submit("act", time.time_ns(), act_body(strange))
+        settle(engine)
+        assert told == [strange.act_id]
