@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -45,6 +45,9 @@ def main() -> None:
 
 
 PLOT = click.option("--plot", is_flag=True, help="Also draw DIR/map.png: sensors, shots, regions, truth.")
+PLACES = click.option(
+    "--places", type=SOMEWHERE, metavar="FILE", help="What stands where, as `shotfix places import` makes it."
+)
 SCENES = click.argument("scenes", nargs=-1, required=True, type=SOMEWHERE, metavar="SCENE...")
 
 
@@ -53,8 +56,9 @@ SCENES = click.argument("scenes", nargs=-1, required=True, type=SOMEWHERE, metav
 @OUT
 @FORCE
 @PLOT
+@PLACES
 @JSON
-def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json: bool) -> None:
+def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, places: Path | None, as_json: bool) -> None:
     """Play scene folders from their audio through the whole engine.
 
     Several scenes write into DIR/<folder name> each.
@@ -63,7 +67,9 @@ def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json
     Example:
         shotfix replay fixtures/scenes/demo-night --out build/night
     """
-    _run_scenes(scenes, out, audio=True, force=force, plot=plot, as_json=as_json)
+    from shotfix.scene_runs import run_scenes
+
+    run_scenes(scenes, out, audio=True, force=force, plot=plot, places=places, as_json=as_json)
 
 
 @main.command()
@@ -71,85 +77,18 @@ def replay(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json
 @OUT
 @FORCE
 @PLOT
+@PLACES
 @JSON
-def locate(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, as_json: bool) -> None:
+def locate(scenes: tuple[Path, ...], out: Path, force: bool, plot: bool, places: Path | None, as_json: bool) -> None:
     """Place the shots of scene folders from their pulses.csv.
 
     \b
     Example:
         shotfix locate my-scene --out build/places
     """
-    _run_scenes(scenes, out, audio=False, force=force, plot=plot, as_json=as_json)
+    from shotfix.scene_runs import run_scenes
 
-
-def _run_scenes(scenes: tuple[Path, ...], out: Path, *, audio: bool, force: bool, plot: bool, as_json: bool) -> None:
-    from localization.study.table import SceneError
-    from shotfix.results import check_free
-
-    targets = _targets(scenes, out)
-    if not force:
-        check_free(out, force=False)
-    for folder in targets.values():
-        check_free(folder, force=force)
-    summaries: dict[str, Any] = {}
-    failed = 0
-    for scene, folder in targets.items():
-        try:
-            summaries[str(folder)] = _run_scene(scene, folder, audio=audio, plot=plot, quiet=as_json)
-        except SceneError as error:
-            failed += 1
-            complain(one_line(error if len(targets) == 1 else f"{scene}: {error}"))
-    if as_json:
-        click.echo(json.dumps({"runs": summaries, "failed": failed}))
-    if failed:
-        raise click.exceptions.Exit(BAD_DATA)
-
-
-def _targets(scenes: tuple[Path, ...], out: Path) -> dict[Path, Path]:
-    """Where each scene's results go."""
-    if len(scenes) == 1:
-        return {scenes[0]: out}
-    names = [scene.resolve().name for scene in scenes]
-    for name in names:
-        if names.count(name) > 1:
-            raise click.UsageError(f"two scenes are named {name}: play them one by one, each with its own --out")
-    return {scene: out / name for scene, name in zip(scenes, names, strict=True)}
-
-
-def _run_scene(path: Path, folder: Path, *, audio: bool, plot: bool, quiet: bool) -> dict[str, Any]:
-    from localization.study.folder import complete
-    from localization.study.scene_reading import read_scene
-    from shotfix import playback, results
-    from shotfix.progress import progress
-
-    scene = read_scene(path, audio=audio)
-    for warning in scene.warnings:
-        complain(f"warning: {one_line(warning)}")
-    if audio:
-        with progress(f"replay {scene.name}", playback.audio_seconds(scene), "s of audio") as advance:
-            run = playback.replay(scene, progress=advance)
-    else:
-        with progress(f"locate {scene.name}", len(scene.pulses), "pulses") as advance:
-            run = playback.locate(scene, progress=advance)
-    with complete(folder, results.FILES) as work:
-        results.write_run(run, work)
-        if plot:
-            from shotfix.picture import draw_map
-
-            draw_map(run, work / "map.png")
-    summary = results.summary(run)
-    if not quiet:
-        click.echo(_told(summary, folder))
-    return summary
-
-
-def _told(summary: dict[str, Any], folder: Path) -> str:
-    counts = summary["counts"]
-    alerts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts["alerts"].items())) or "none"
-    return (
-        f"{summary['scene']}: {counts['detections']} detections, {counts['fixes']} of {counts['shots']} shots placed "
-        f"({counts['ambiguous']} ambiguous), incidents: {alerts}; {summary['wall_s']:.1f} s; results in {folder}"
-    )
+    run_scenes(scenes, out, audio=False, force=force, plot=plot, places=places, as_json=as_json)
 
 
 @main.command()

@@ -23,6 +23,7 @@ from shotfix.run import Run
 if TYPE_CHECKING:
     from acoustic.air import Air
     from acoustic.block import AudioBlock
+    from alerts.place import NamedSurveyor
     from alerts.policy import Policy
     from localization.study.scene import Piece, Pulse, Scene
     from sensors.site import Site
@@ -37,6 +38,7 @@ def replay(
     policy: Policy | None = None,
     progress: Callable[[float], None] | None = None,
     tell: Callable[[Alert], None] | None = None,
+    gazetteer: NamedSurveyor | None = None,
 ) -> Run:
     """Everything that happens in a scene of audio.
 
@@ -50,6 +52,8 @@ def replay(
         Takes the seconds of audio heard since it was last called.
     tell : callable or None
         Takes each alert as soon as it is published.
+    gazetteer : NamedSurveyor or None
+        What stands where, for the alerts' places: an `alerts.gazetteer.Gazetteer`.
 
     Raises
     ------
@@ -60,16 +64,22 @@ def replay(
         raise SceneError(f"{scene.name}: no audio.csv; a scene of pulses is for locate")
     seconds = audio_seconds(scene)
     allow_open_files(len(scene.network.sites))
-    machines = _machines(scene, policy)
+    machines = _machines(scene, policy, gazetteer)
     events = _heard(scene, machines, progress or (lambda _seconds: None))
     told = events if tell is None else _telling(events, tell)
     return Run.of(scene, told, machines.passed_over, seconds, machines.doubted)
 
 
-def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[float], None] | None = None) -> Run:
+def locate(
+    scene: Scene,
+    *,
+    policy: Policy | None = None,
+    progress: Callable[[float], None] | None = None,
+    gazetteer: NamedSurveyor | None = None,
+) -> Run:
     """Everything that happens in a scene of pulses; shots given with the pulses are solved as they were given.
 
-    ``progress`` takes how many pulses were handed over since it was last called.
+    ``progress`` takes how many pulses were handed over since it was last called; ``gazetteer`` as `replay` takes it.
 
     Raises
     ------
@@ -78,7 +88,7 @@ def locate(scene: Scene, *, policy: Policy | None = None, progress: Callable[[fl
     """
     if scene.pieces:
         raise SceneError(f"{scene.name}: was read for its audio; read it with audio=False for its pulses.csv")
-    machines = _machines(scene, policy)
+    machines = _machines(scene, policy, gazetteer)
     events = _told(scene, machines, progress or (lambda _pulses: None))
     return Run.of(scene, events, machines.passed_over, 0.0, machines.doubted)
 
@@ -90,8 +100,8 @@ def deployment_of(scene: Scene) -> Deployment:
     )
 
 
-def _machines(scene: Scene, policy: Policy | None) -> Machines:
-    return Machines(deployment_of(scene), policy, judged=bool(scene.pieces))
+def _machines(scene: Scene, policy: Policy | None, gazetteer: NamedSurveyor | None) -> Machines:
+    return Machines(deployment_of(scene), policy, judged=bool(scene.pieces), gazetteer=gazetteer)
 
 
 def _telling(events: Iterator[Event], tell: Callable[[Alert], None]) -> Iterator[Event]:

@@ -113,6 +113,26 @@ def test_locate(pulses, tmp_path):
     assert json.loads((tmp_path / "out" / "shots.geojson").read_text()) == {"type": "FeatureCollection", "features": []}
 
 
+def test_places_that_were_imported_are_told(pulses, tmp_path):
+    with (pulses / "scene.toml").open("a") as scene:
+        scene.write("[origin]\nlatitude_deg = 41.7658\nlongitude_deg = -72.6734\nheight_m = 20.0\n")
+    north, east = 41.7658 - 80.0 / 111_194.9, -72.6734 + 90.0 / (111_194.9 * math.cos(math.radians(41.7658)))
+    table(tmp_path / "doors.csv", ["LON", "LAT", "NUMBER", "STREET"], [(f"{east:.7f}", f"{north:.7f}", 9, "ELM ST")])
+    assert run("places", "import", tmp_path / "doors.csv", "--into", tmp_path / "places.db")[0] == 0
+    code, _, _ = run("locate", pulses, "--out", tmp_path / "out", "--places", tmp_path / "places.db")
+    assert code == 0
+    last = json.loads((tmp_path / "out" / "alerts.jsonl").read_text().splitlines()[-1])
+    address = last["place"]["address"]
+    assert address["text"] == "9 ELM ST"
+    assert address["distance_m"] == pytest.approx(30.0, abs=4.0)  # the place itself is known to three metres
+    assert address["bearing_deg"] == pytest.approx(270.0, abs=8.0)
+    code, _, complaint = run("locate", pulses, "--out", tmp_path / "other", "--places", tmp_path / "doors.csv")
+    assert code == 65
+    assert complaint.count("\n") == 1
+    assert "doors.csv" in complaint
+    assert not (tmp_path / "other").exists()
+
+
 def test_json_is_one_object(pulses, tmp_path):
     code, said, _ = run("locate", pulses, "--out", tmp_path / "out", "--json")
     summary = json.loads(said)["runs"][str(tmp_path / "out")]
