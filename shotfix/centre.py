@@ -19,6 +19,7 @@ from sensors.identity import Keyring
 from shotfix.almanac import calendar_of
 from shotfix.api.application import Api
 from shotfix.api.sensor_states import sensor_states
+from shotfix.centre_figures import Beside
 from shotfix.charter import Charter
 from shotfix.crew import Crew
 from shotfix.disk import write_whole
@@ -59,8 +60,7 @@ if TYPE_CHECKING:
 
 BOOT_BYTES: Final = 8
 TIDY_S: Final = 3600.0
-HEADS_S: Final = 600.0
-"""So much of the ledger's end may be cut off without a trace outside of it."""
+MINUTE_S: Final = 60.0
 PATIENCE_S: Final = 15.0
 """For threads to end what they are at."""
 ADDRESS: Final = "address"
@@ -113,7 +113,7 @@ class Centre:
             self._telling.keeping,
             time.time_ns,
             told_revision(data),
-            calendar_of(config, time.time_ns()),
+            self._calendar_at_start(),
         )
         self._registry = registry = registry.numbered(self.engine.registry_revision)
         self._tell_revision(registry, self.engine.changes, "start")
@@ -125,6 +125,7 @@ class Centre:
         )
         self._api = Api(self._telling.services(self._submit, lambda: sensor_states(self.engine)))
         self.ingest = Ingest(_keyring(registry), self.engine, self._streams, boot, time.time_ns)
+        self._beside = Beside(self.engine, self._telling, self._api, self._tidying)
         figures = Figures(
             self.engine,
             self.ingest,
@@ -132,8 +133,8 @@ class Centre:
             self._telling.keeping,
             self._telling.outbox,
             self._telling.couriers,
-            self._counts_beside,
-            self._levels,
+            self._beside.counts,
+            self._beside.levels,
             time.time_ns,
         )
         self._metrics = Metrics(self.engine, figures)
@@ -143,8 +144,6 @@ class Centre:
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self._server: HttpServer | None = None
-        self._door: Door | None = None
-        self._broker: NatsDoor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: str | None = None
         self._stopping = asyncio.Event()
@@ -184,7 +183,8 @@ class Centre:
             open_doors.push_async_callback(asyncio.to_thread, self._end)
             tls = _tls(self.config)
             application = Dressed(self._application(), tls=tls is not None)
-            self._server = HttpServer(application, listen.host, listen.port, tls)
+            self._server = server = HttpServer(application, listen.host, listen.port, tls)
+            self._beside.add("connections", lambda: server.counts)
             open_doors.push_async_callback(self._server.stop)
             open_doors.push_async_callback(self._api.stop)  # the server would wait for streams that never end
             await asyncio.to_thread(warm_locator)  # a first shot must not wait for a compiler
@@ -211,7 +211,10 @@ class Centre:
         run_engine = functools.partial(self.engine.run, self._engine_stop)
         self._engine_thread = self._crew.thread("engine", run_engine, self._engine_stop.is_set)
         stopped = self._stop.is_set
-        if self._streams is not None:
+        if self._streams is not None and self._pool is not None:
+            streams, pool = self._streams, self._pool
+            self._beside.add("chunks", lambda: streams.counts)
+            self._beside.add("workers", lambda: pool.counts)
             self._crew.thread("streams", functools.partial(self._streams.run, self._stop), stopped)
         self._telling.begin(self._crew, self._stop)
         self._telling.resume(self._submit)
@@ -220,36 +223,18 @@ class Centre:
         """What is wrong beside the engine, in words."""
         return [*self._crew.lost, *self._telling.troubles(), *self._api.troubles]
 
-    def _counts_beside(self) -> dict[str, dict[str, int]]:
-        """Counts of the doors, the workers and the store of sound, for the metrics."""
-        counts = self._telling.counts() | self._api.counts() | {"tidying": dict(self._tidying.counts)}
-        if self._pool is not None and self._streams is not None:
-            counts |= {"chunks": dict(self._streams.counts), "workers": dict(self._pool.counts)}
-        if self._door is not None:
-            counts["http_requests"] = dataclasses.asdict(self._door.counts)
-        if self._server is not None:
-            counts["connections"] = dataclasses.asdict(self._server.counts)
-        if self._broker is not None:
-            counts["broker"] = {kind: int(count) for kind, count in dataclasses.asdict(self._broker.counts).items()}
-        return counts
-
     def _fail(self, words: str) -> None:
         self._failure = self._failure or words
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
-    def _levels(self) -> dict[str, dict[str, int]]:
-        """How people's work stands, and what the calendar's events brought, for the metrics."""
-        events = self.engine.core.machines.expectation.counts
-        brought = {f"{event}: {what}": count for event, counts in events.items() for what, count in counts.items()}
-        return self._telling.levels() | {"expected_incidents": brought}
-
     async def _serve_broker(self) -> None:
-        self._broker = _nats_door(self.config, self.ingest)
-        if self._broker is None:
+        broker = _nats_door(self.config, self.ingest)
+        if broker is None:
             return
+        self._beside.add("broker", lambda: broker.counts)
         try:
-            await self._broker.run(self._stopping)
+            await broker.run(self._stopping)
         except StreamError as error:
             self._fail(str(error))
 
@@ -279,11 +264,20 @@ class Centre:
     def _calendar(self) -> tuple[ExpectedEvent, ...]:
         return calendar_of(self.config, time.time_ns())
 
+    def _calendar_at_start(self) -> tuple[ExpectedEvent, ...]:
+        """The calendar; nothing where it is broken, since a clerk's slip must not cost a city its hearing."""
+        try:
+            return self._calendar()
+        except (ValueError, OSError) as error:  # a CalendarError is one
+            _log.error("nothing is expected until the calendar can be read, which is tried each hour: %s", error)
+            return ()
+
     def _application(self) -> Starlette:
         token_file = self.config.listen.metrics_token_file
         signs = VitalSigns(self.engine, self._metrics, self._troubles, token_file, time.time_ns)
-        self._door = Door(self.ingest.take)
-        application = Starlette(routes=[*self._door.routes(), *signs.routes(), *self._api.routes()])
+        door = Door(self.ingest.take)
+        self._beside.add("http_requests", lambda: door.counts)
+        application = Starlette(routes=[*door.routes(), *signs.routes(), *self._api.routes()])
         application.router.redirect_slashes = False  # where to would come from a header that anybody can write
         return application
 
@@ -295,11 +289,15 @@ class Centre:
             await asyncio.sleep(watchdog)
 
     async def _tidy(self) -> None:
-        """Let go of what is older, or more, than the configuration keeps: at the start, and each hour."""
+        """Let go of what is older, or more, than the configuration keeps: at the start, and each hour.
+
+        In between, what was left behind is looked for: acts that the journal refused, the end of the ledger.
+        """
         while True:
             await asyncio.to_thread(self._tidying.round)
-            for _ in range(round(TIDY_S / HEADS_S)):
-                await asyncio.sleep(HEADS_S)
+            for _ in range(round(TIDY_S / MINUTE_S)):
+                await asyncio.sleep(MINUTE_S)
+                await asyncio.to_thread(self._tidying.resume, self._submit)
                 await asyncio.to_thread(self._tidying.note_head)
 
     def _reload_soon(self) -> None:

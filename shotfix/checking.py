@@ -33,6 +33,8 @@ def check_file(path: Path) -> dict[str, Any]:
             checked_site(path)
         else:
             _check_network(path)
+        if kind == "site":
+            _check_calendar(path)
     except ConfigError as error:
         found["problems"] = [
             {"file": each.file, "line": each.line, "key": each.key, "message": each.message, "text": str(each)}
@@ -63,7 +65,6 @@ def checked_site(path: Path) -> SiteConfig:
     ConfigError
         When anything is wrong.
     """
-    from shotfix.almanac import calendar_of  # noqa: PLC0415  (as below)
     from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
 
     config = read_site(path)
@@ -73,10 +74,20 @@ def checked_site(path: Path) -> SiteConfig:
     try:
         charter = Charter.of(config)
         charter.core(charter.share(registry))
-        calendar_of(config, time.time_ns())
-    except (CharterError, ValueError, OSError) as error:  # of a calendar, too
+    except (CharterError, ValueError, OSError) as error:
         raise ConfigError([Problem(path.name, 0, "", str(error))]) from None
     return config
+
+
+def _check_calendar(path: Path) -> None:
+    """The calendar alone: a centre starts without one that is broken, and says so; who asks is told before."""
+    from alerts.calendar_entry import CalendarError  # noqa: PLC0415  (as below)
+    from shotfix.almanac import calendar_of  # noqa: PLC0415
+
+    try:
+        calendar_of(read_site(path), time.time_ns())
+    except (CalendarError, OSError) as error:
+        raise ConfigError([Problem(path.name, 0, "expected.calendar_file", str(error))]) from None
 
 
 def tls_trouble(config: SiteConfig) -> str:

@@ -36,9 +36,8 @@ STREET: Final = "street"
 COURIER: Final = "control-room"
 SECRET: Final = "secrets/control-room"  # noqa: S105  (where it lies)
 GROUND: Final = "ground.asc"
-DESK: Final = "desk-1"
-"""Who may do everything here, by the token that lies with the secrets."""
-TOKEN: Final = "secrets/desk-1"  # noqa: S105  (where it lies)
+WHO: Final = {"desk-1": "analyst", "lead-1": "supervisor", "auditor-1": "auditor"}
+"""Who may speak to the centre, as what; the token of each lies with the secrets, under their name."""
 DAYS: Final = 365
 
 
@@ -103,8 +102,9 @@ def build_city(folder: Path, plan: CityPlan) -> dict[str, Any]:
         network = Contents(1, tuple(sites), tuple(names), nodes, ())
         (work / "network.toml").write_text(network_text(network), "utf-8")
         write_private(work / SECRET, new_webhook_secret() + "\n")
-        _, token = add_token(work / "centre" / PEOPLE, DESK, ("analyst", "supervisor", "auditor"), DAYS, time.time_ns())
-        write_private(work / TOKEN, token + "\n")
+        for name, role in WHO.items():
+            _, token = add_token(work / "centre" / PEOPLE, name, (role,), DAYS, time.time_ns())
+            write_private(work / "secrets" / name, token + "\n")
         _write(work / "site.toml", "The centre.", _site(work, scene_folder, scene, sites, plan))
     return {
         "folder": str(folder),
@@ -125,7 +125,7 @@ def next_commands(folder: Path, plan: CityPlan) -> list[str]:
         f"{room} --log {home}/received.jsonl",
         f"{shotfix} serve --config {home}/site.toml",
         f"for node in {home}/nodes/*.toml; do {shotfix} listen --config $node & done; wait",
-        f'curl -H "Authorization: Bearer $(cat {home}/{TOKEN})" http://127.0.0.1:{plan.port}/api/v1/alerts',
+        f'curl -H "Authorization: Bearer $(cat {home}/secrets/desk-1)" http://127.0.0.1:{plan.port}/api/v1/alerts',
     ]
 
 

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from acoustic.instant import seconds_between
 from alerts.policy import OUTCOMES
+from alerts.record.database import StoreError
 from sensors.condition import STATES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-_MESSAGES: Final = ("detection", "heartbeat", "farewell", "snippet", "audiochunk")
+_MESSAGES: Final = ("detection", "heartbeat", "farewell", "snippet", "audiochunk", "act")
 _PASSED: Final = ("clock-bad", "maintenance", "not-its-sensor", "not-taken", "repeated")
 """Reasons that are shown before there is any: an increase from nothing is an increase, too."""
 
@@ -100,6 +101,14 @@ class Figures(Collector):
         yield from self._sensors()
         yield from self._messages()
         yield from self._keepings()
+        unreadable = 0.0
+        try:
+            yield from list(self._record())  # all of it, or none
+        except StoreError:
+            unreadable = 1.0
+        yield GaugeMetricFamily(
+            "shotfix_record_unreadable", "1 while the record cannot be asked; its figures are not here then", unreadable
+        )
 
     def _sensors(self) -> Iterator[Metric]:
         core = self._engine.core
@@ -169,16 +178,20 @@ class Figures(Collector):
             alerts.add_metric((outcome,), count)
         contradicted = self._keeping.contradicted
         yield CounterMetricFamily("shotfix_contradicted", "Alerts stored before in other words", value=contradicted)
+        yield alerts
         yield _counter("shotfix_sound_not_kept", "Sound that was not kept", dict(self._keeping.sound))
+        for name, counts in self._beside().items():
+            yield _counter(f"shotfix_{name}", f"What became of {name}, by kind", counts)
+
+    def _record(self) -> Iterator[Metric]:
+        """What the record says; raises StoreError where it cannot be asked."""
         pending = GaugeMetricFamily("shotfix_outbox_pending", "Deliveries that wait", labels=("courier",))
         dead = GaugeMetricFamily("shotfix_outbox_dead", "Deliveries given up", labels=("courier",))
         for courier in self._couriers:
             counts = self._outbox.counts(courier)
             pending.add_metric((courier,), counts["pending"])
             dead.add_metric((courier,), counts["dead"])
-        yield from (alerts, pending, dead)
-        for name, counts in self._beside().items():
-            yield _counter(f"shotfix_{name}", f"What became of {name}, by kind", counts)
+        yield from (pending, dead)
         for name, levels in self._levels().items():
             gauge = GaugeMetricFamily(f"shotfix_{name}", f"How many there are of {name}, by kind", labels=("kind",))
             for kind, level in levels.items():

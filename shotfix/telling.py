@@ -107,13 +107,24 @@ class Telling:
         """Have the couriers look whether they are to stop."""
         self.outbox.wake()
 
-    def resume(self, submit: Callable[[Decision], Future[bool]]) -> None:
-        """Hand over what people decided, and no alert says yet: the centre ended in between."""
-        waiting = self.reviews.pending()
+    def resume(self, submit: Callable[[Decision], Future[bool]], left_ns: int = 0) -> None:
+        """Hand over what people decided and no alert says yet: the centre ended in between, or its disk refused.
+
+        Parameters
+        ----------
+        submit : callable
+            Hands a decision to the engine.
+        left_ns : int
+            Only what was decided so long ago.
+        """
+        before_ns = self._now_ns() - left_ns
+        count, oldest_ns = self.reviews.unapplied()
+        if not count or oldest_ns is None or oldest_ns > before_ns:
+            return
+        waiting = [decision for decision in self.reviews.pending() if decision.act.at_ns <= before_ns]
         for decision in waiting:
             submit(decision)
-        if waiting:
-            _log.info("%d decisions of people were not applied before the centre ended; they are now", len(waiting))
+        _log.info("%d decisions of people that no alert says yet are handed over again", len(waiting))
 
     def services(
         self, submit: Callable[[Decision], Future[bool]], sensors: Callable[[], Sequence[SensorState]]

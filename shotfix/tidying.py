@@ -7,15 +7,21 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from acoustic.instant import SECOND
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from alerts.calendar_event import ExpectedEvent
+    from alerts.review.acts import Decision
     from shotfix.config import RecordConfig
     from shotfix.engine import Engine
     from shotfix.telling import Telling
 
-PARTS: Final = ("journal", "record", "ledger", "sound", "calendar")
+PARTS: Final = ("journal", "record", "ledger", "sound", "calendar", "acts")
+LEFT_BEHIND_NS: Final = 60 * SECOND
+"""What a person decided is told within seconds; what is not after so long was refused by a disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +54,7 @@ class Tidying:
         self._telling = telling
         self._keeps = keeps
         self._calendar = calendar
+        self._unsurveyed = 0
 
     def round(self) -> None:
         """Let go of what may go; raises nothing."""
@@ -61,6 +68,18 @@ class Tidying:
     def note_head(self) -> None:
         """Write down how far the ledger goes; raises nothing."""
         self._try("ledger", self._telling.note_head)
+
+    def resume(self, submit: Callable[[Decision], Future[bool]]) -> None:
+        """Hand over again what people decided and no alert says yet, and tell of places without names; raises nothing.
+
+        Who submits what the engine has heard already is told so by nobody: it passes over it.
+        """
+        self._try("acts", lambda: self._telling.resume(submit, LEFT_BEHIND_NS))
+        unsurveyed = self._engine.core.machines.desk.counts["unsurveyed"]
+        if unsurveyed > self._unsurveyed:
+            words = "%d alerts went out without an address since the start: is the file of places as it was?"
+            _log.error(words, unsurveyed)
+        self._unsurveyed = unsurveyed
 
     def _sweep(self) -> None:
         swept = self._telling.clips.sweep(time.time(), self._telling.named.digests().__contains__)

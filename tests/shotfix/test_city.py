@@ -82,7 +82,7 @@ def test_nodes_play_the_recordings_of_their_sensors_from_their_starts(night):
 def test_secrets_and_keys_are_for_their_owner(night):
     folder, _ = night
     private = [*(folder / "keys").iterdir(), *(folder / "secrets").iterdir()]
-    assert len(private) == 14
+    assert len(private) == 16
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
     told = [path.read_text() for path in folder.rglob("*.toml")]
     secret = (folder / "secrets" / "control-room").read_text().strip()
