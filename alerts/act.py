@@ -21,6 +21,9 @@ MOST_SHOTS: Final = 100
 
 Person = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
 
+NO_PERSON: Final = frozenset({"machine", "retention", "migration"})
+"""What the ledger calls those who are no person, in small letters: nobody has such a name, however it is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Act:

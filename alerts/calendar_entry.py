@@ -42,16 +42,27 @@ whole city harder of hearing.
 """
 
 NUMBERS: Final = ("RADIUS-M", "EXPECTED-PER-HOUR", "BUDGET-PER-HOUR")
+INHERITED: Final = ("SUMMARY", "CATEGORIES", "GEO", *(f"X-SHOTFIX-{name}" for name in NUMBERS))
+"""What a changed instance has from its series where it does not say it itself: many write only the new time."""
 
 
-def what_bangs(part: Any) -> dict[str, Any] | None:
+def what_bangs(part: Any, series: Any = None) -> dict[str, Any] | None:
     """Everything of an `ExpectedEvent` but its times; None where nothing says that it bangs.
+
+    Parameters
+    ----------
+    part : icalendar.Event
+        The entry.
+    series : icalendar.Event or None
+        Of which it is a changed instance: tells what the entry does not.
 
     Raises
     ------
     CalendarError
         When a number is none, or a radius has no middle.
     """
+    if series is not None:
+        part = {name: each[name] for name in INHERITED for each in (series, part) if name in each}
     kind = _kind(part)
     numbers = {name: _number(part, f"X-SHOTFIX-{name}") for name in NUMBERS}
     if kind is None and all(value is None for value in numbers.values()):
@@ -62,6 +73,8 @@ def what_bangs(part: Any) -> dict[str, Any] | None:
 def _about(part: Any, kind: EventKind, numbers: dict[str, float | None]) -> dict[str, Any]:
     """What an event is apart from its times."""
     geo = part.get("GEO")
+    if isinstance(geo, list):
+        raise CalendarError(f"it has {len(geo)} lines of GEO; keep one")
     radius_m, expected, budget = numbers["RADIUS-M"], numbers["EXPECTED-PER-HOUR"], numbers["BUDGET-PER-HOUR"]
     if geo is None:
         if radius_m is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.calendar_crowd import check_crowds
 from alerts.calendar_entry import CalendarError, printable, what_bangs
 from alerts.calendar_event import ExpectedEvent
 from alerts.calendar_recurrence import RecurrenceError, Steps, recurrences
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES: Final = 10_000_000
 MOST_COMPONENTS: Final = 10_000
+MOST_LINES: Final = 100_000
+"""Lines, dates and categories together: each takes the library some 20 microseconds."""
+_LISTS: Final = (b"RDATE", b"EXDATE", b"CATEGORIES", b"RESOURCES")
 WITHOUT_END: Final = timedelta(hours=1)
 """How long an event lasts that has no end: the standard says no time at all, and means nobody knows."""
 
@@ -45,6 +50,13 @@ class CalendarReading:
     unrelated: int = 0
     outside: int = 0
 
+    def words(self) -> str:
+        """What is expected and what was left out, for people."""
+        left_out = ("cancelled", self.cancelled), ("without a category that bangs", self.unrelated)
+        said = [f"{count:,} {why}" for why, count in (*left_out, ("outside these days", self.outside)) if count]
+        many = f"{len(self.events):,} event{'' if len(self.events) == 1 else 's'}"
+        return f"{many}; left out: {', '.join(said)}" if said else many
+
 
 def read_calendar(
     source: Path | bytes, horizon_start_ns: int, horizon_end_ns: int, zone: tzinfo = UTC
@@ -62,13 +74,14 @@ def inspect_calendar(
     ``X-SHOTFIX-RADIUS-M``, ``X-SHOTFIX-EXPECTED-PER-HOUR``, ``X-SHOTFIX-BUDGET-PER-HOUR``. GEO is the middle; without
     it the event is all over the city. Recurring events are expanded: RRULE (daily or slower), RDATE (not PERIOD),
     EXDATE, and RECURRENCE-ID of single instances, at the local time of their zone, also where summer time begins or
-    ends; instances at a time that does not exist are left out, as the standard asks. Times without a zone, and whole
-    days, are of ``zone``. Zones are the public ones (IANA, or Windows' names for them): VTIMEZONE is not read.
+    ends; instances at a time that does not exist are left out, as the standard asks. A changed instance has from its
+    series what it does not say itself. Times without a zone, and whole days, are of ``zone``. Zones are the public ones
+    (IANA, or Windows' names for them): VTIMEZONE is not read.
 
     Parameters
     ----------
     source : Path or bytes
-        The file, or what is in it; 10 MB and 10,000 entries at most.
+        The file, or what is in it; 10 MB, 10,000 entries, and 100,000 lines and dates at most.
     horizon_start_ns, horizon_end_ns : int
         Events that end before the one or begin after the other are left out, give or take the grace.
     zone : tzinfo
@@ -99,7 +112,17 @@ def _content(source: Path | bytes) -> bytes:
     if len(re.findall(rb"^BEGIN:", source, re.MULTILINE | re.IGNORECASE)) > 2 * MOST_COMPONENTS:
         raise CalendarError(f"more than {MOST_COMPONENTS:,} entries; export fewer events")
     # Zones of its own making could hold rules without end, and would be remembered for the next file.
-    return _without_zones(source)
+    content = _without_zones(source)
+    _check_length(content)
+    return content
+
+
+def _check_length(content: bytes) -> None:
+    """Lines as they are meant, not as they are folded."""
+    lines = re.sub(rb"\r?\n[ \t]", b"", content).splitlines()
+    several = sum(line.count(b",") for line in lines if line[:10].upper().startswith(_LISTS))
+    if len(lines) + several > MOST_LINES:
+        raise CalendarError(f"more than {MOST_LINES:,} lines and dates; export fewer events")
 
 
 def _without_zones(content: bytes) -> bytes:
@@ -117,6 +140,8 @@ def _components(content: bytes) -> list[Any]:
     """The VEVENTs of all calendars in the file."""
     from icalendar import Calendar  # noqa: PLC0415  (only who reads a calendar pays for it)
 
+    # Evolution's "/freeassociation.sourceforge.net/America/New_York" is New York: no news to who runs a centre.
+    warnings.filterwarnings("ignore", message=".* is a globally unique TZID")
     try:
         calendars = Calendar.from_ical(content, multiple=True)
     except RecursionError:
@@ -152,7 +177,9 @@ class _Reader:
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
                 said = printable(" ".join(str(error).split()))
                 raise CalendarError(f"event {printable(uid)}: {said}; mend or remove it") from None
-        return CalendarReading(tuple(sorted(self._events, key=lambda e: (e.start_ns, repr(e)))), **self._left_out)
+        events = tuple(sorted(self._events, key=lambda e: (e.start_ns, repr(e))))
+        check_crowds(events)
+        return CalendarReading(events, **self._left_out)
 
     def _series(self, parts: list[Any]) -> None:
         """One UID: the entry itself, in its latest edition, and instances of it that were changed."""
@@ -162,23 +189,24 @@ class _Reader:
                 raise CalendarError(f"{name or 'a line'} is wrong ({printable(str(said))}); mend it")
         single = [part for part in parts if "RECURRENCE-ID" in part]
         whole = [part for part in parts if "RECURRENCE-ID" not in part]
-        changed: dict[datetime, Any] = {}
-        for part in sorted(single, key=_edition):
+        changed: dict[datetime, list[Any]] = {}
+        for part in single:
             if "RANGE" in part["RECURRENCE-ID"].params:
                 raise CalendarError("RECURRENCE-ID with RANGE is not read; end the series there and begin another")
             if "RRULE" in part or "RDATE" in part:
                 raise CalendarError("a changed instance recurs itself; remove its RRULE and RDATE")
-            changed[instant_of(read_start(part["RECURRENCE-ID"], self._zone))] = part
-        if whole:
-            self._entry(max(whole, key=_edition), set(changed))
-        for part in changed.values():
-            self._entry(part, set())
+            changed.setdefault(instant_of(read_start(part["RECURRENCE-ID"], self._zone)), []).append(part)
+        series = _latest(whole) if whole else None
+        if series is not None:
+            self._entry(series, set(changed))
+        for editions in changed.values():
+            self._entry(_latest(editions), set(), series)
 
-    def _entry(self, part: Any, changed: set[datetime]) -> None:
+    def _entry(self, part: Any, changed: set[datetime], series: Any = None) -> None:
         if str(part.get("STATUS", "")).upper() == "CANCELLED":
             self._left_out["cancelled"] += 1
             return
-        about = what_bangs(part)
+        about = what_bangs(part, series)
         if about is None:
             self._left_out["unrelated"] += 1
             return
@@ -240,8 +268,32 @@ class _Reader:
         return instants, days
 
 
+def _latest(editions: list[Any]) -> Any:
+    """The entry of the highest SEQUENCE; written twice in the same words it is one.
+
+    Raises
+    ------
+    CalendarError
+        When there are several that say different things: one of them would be lost without a word.
+    """
+    number = max(_edition(part) for part in editions)
+    latest = [part for part in editions if _edition(part) == number]
+    if len({_said(part) for part in latest}) > 1:
+        raise CalendarError(
+            f"{len(latest)} different entries have this UID and SEQUENCE {number}; "
+            "give each a UID of its own, or the later one a higher SEQUENCE"
+        )
+    return latest[0]
+
+
 def _edition(part: Any) -> int:
     return int(part.get("SEQUENCE", 0))
+
+
+def _said(part: Any) -> bytes:
+    """What an entry says, but for when it was exported or saved."""
+    text = bytes(part.to_ical())
+    return re.sub(rb"^(DTSTAMP|CREATED|LAST-MODIFIED)[;:].*\r\n", b"", text, flags=re.MULTILINE)
 
 
 def _lasts(part: Any, start: Start, zone: tzinfo) -> timedelta:

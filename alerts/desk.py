@@ -7,6 +7,7 @@ import heapq
 from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import SECOND, check_instant
+from alerts.acts_memory import STATES, ActsMemory, Aside
 from alerts.alert import Alert, Provenance, substance
 from alerts.careful_surveyor import CarefulSurveyor
 from alerts.clips import Clips
@@ -15,7 +16,6 @@ from alerts.grouping import TRAVEL_NS
 from alerts.hand import Hand, alerts_concerned, objection
 from alerts.incident import LIFE, STATUS, Event, State, last_arrival_ns
 from alerts.overlay import laid_over
-from alerts.people import STATES, Aside, People
 from alerts.policy import OUTCOMES, Policy
 from alerts.roster import Roster
 from alerts.rulings import Rulings
@@ -91,7 +91,7 @@ class Desk:
         self._setting = Setting(mode, frame_name, provenance or Provenance(), self._surveyor, audio_url)
         self._watermark_ns = 0
         self._roster = Roster()
-        self._people = People()
+        self._people = ActsMemory()
         self._rulings = Rulings(self._roster, self._people, policy or Policy(), self._setting, expectation)
         self._clips = Clips()
         named = ("shots", "stale", "too_late", "clips", "acts", "acts_repeated", "acts_passed_over", "revisions")

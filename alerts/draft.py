@@ -1,4 +1,4 @@
-"""From an incident and a verdict to the document: what every revision says, and what it changed."""
+"""Drafts: the document that a verdict on an incident becomes, with what each revision changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from alerts.place import place_of, rounded_ellipse
 from localization.fix import Fix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from acoustic.detection import Clip
     from alerts.circumstances import Circumstances
@@ -185,7 +185,7 @@ def _what(incident: Incident, verdict: Verdict) -> What:
         flags=_flags(incident, verdict),
         gate=verdict.reason,
         priors=_priors(verdict.circumstances),
-        expected=_expected(verdict.circumstances),
+        expected=expected_of(verdict.circumstances),
     )
 
 
@@ -201,7 +201,8 @@ def _priors(circumstances: Circumstances | None) -> Prior | None:
     )
 
 
-def _expected(circumstances: Circumstances | None) -> tuple[Expected, ...]:
+def expected_of(circumstances: Circumstances | None) -> tuple[Expected, ...]:
+    """What was expected there and then, as an alert tells it."""
     return tuple(
         Expected(
             name=near.name,
@@ -215,9 +216,16 @@ def _expected(circumstances: Circumstances | None) -> tuple[Expected, ...]:
 
 
 def _probabilities(incident: Incident, posterior: float) -> dict[str, float]:
-    """What is not gunfire is shared out as the rounds' mean says; equally where they leave nothing."""
+    """What is not gunfire is shared out as the rounds' mean says."""
     shots = incident.fixes or incident.shots
-    others = [math.fsum(shot.probabilities[k] for shot in shots) for k in range(1, len(CLASSES))]
+    return shared_out(posterior, [math.fsum(shot.probabilities[k] for shot in shots) for k in range(1, len(CLASSES))])
+
+
+def shared_out(posterior: float, others: Sequence[float]) -> dict[str, float]:
+    """Probabilities by class, of which gunfire has the posterior; the rest in the proportions of ``others``.
+
+    Equally where those are all zero.
+    """
     total = math.fsum(others)
     shares = [other / total for other in others] if total > 0.0 else [1.0 / len(others)] * len(others)
     values = (posterior, *((1.0 - posterior) * share for share in shares))

@@ -30,6 +30,9 @@ HOUR_NS: Final = 3600 * SECOND
 LONGEST_INCIDENT_NS: Final = 600 * SECOND
 """What an incident that is still told may have begun before its last sound."""
 
+MOST_LISTED: Final = 20
+"""Events that a word about an incident names, the nearest; it counts with those, and spends of their budgets."""
+
 SWEEP_NS: Final = 60 * SECOND
 """How often what is forgotten is looked for."""
 
@@ -56,7 +59,9 @@ class Expectation:
 
     Everything is reckoned from what was discharged before an incident's first round. Hence the last word about an
     incident depends neither on the order of arrival, as far as bangs arrive before it closes, nor on how often the
-    desk is ticked. Finding and noting take a time that does not grow with the length of the night.
+    desk is ticked. One exception: at the edge of a budget, what was published before an earlier incident was heard of
+    that spends of the same budget stays published. Finding and noting take a time that does not grow with the length
+    of the night.
 
     Parameters
     ----------
@@ -117,7 +122,8 @@ class Expectation:
         For each: how many incidents stand as ``published``, ``review`` and ``suppressed``, and how many of those in
         review are there because the budget was spent (``over_budget``). An incident of two events counts in both.
         """
-        return {label: dict(mine) for label, mine in self._tally.counts.items()}
+        # Other threads ask while the desk counts: copies are made in one step, and only those are gone through.
+        return {label: mine.copy() for label, mine in self._tally.counts.copy().items()}
 
     @property
     def events(self) -> tuple[ExpectedEvent, ...]:
@@ -177,7 +183,7 @@ class Expectation:
             calendar_shift=calendar_shift,
             rate_shift=min(0.0, math.log(ordinary / (factor * load))) - calendar_shift,
             others_per_hour=factor * load,
-            expected=tuple(self._expected(entry, incident) for entry in entries),
+            expected=_listed([self._expected(entry, incident) for entry in entries]),
             always_publish=self._always_publish,
         )
 
@@ -254,6 +260,15 @@ def _check(
         raise ValueError(f"near_m is {near_m}: expected 100 to 10,000")
     if not 0.0 < sure < 1.0:
         raise ValueError(f"always_publish is {sure}: expected a probability between 0 and 1")
+
+
+def _listed(near: list[ExpectedNear]) -> tuple[ExpectedNear, ...]:
+    """The nearest; should a budget be spent only farther away, that event in place of the last."""
+    listed, further = near[:MOST_LISTED], near[MOST_LISTED:]
+    spent = [one for one in further if one.over_budget]
+    if spent and not any(one.over_budget for one in listed):
+        listed[-1] = spent[0]
+    return tuple(listed)
 
 
 def _labels(entries: tuple[Entry, ...]) -> frozenset[str]:

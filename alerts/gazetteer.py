@@ -50,11 +50,11 @@ class GazetteerError(SurveyError):
 class Gazetteer:
     """What stands where, from a file that `alerts.places.importing.import_places` made.
 
-    The file is opened for reading alone, every byte of it is compared with the seal that it bears (some 50 ms for a
-    large city), and from then on it is taken for one that never changes. Safe for several threads. Pickled it is its
-    path and digest: the file is opened when something is asked, and another one of that name is refused then. Distances
-    are geodesics on the WGS84 ellipsoid. Areas that reach over the line of 180 degrees are not known as one; addresses
-    and crossings there are.
+    The file is opened for reading alone, and every byte of it is compared with the seal that it bears (some 50 ms for a
+    large city); again when it was written over in place, which is refused unless it says the same. Safe for several
+    threads. Pickled it is its path and digest: the file is opened when something is asked, and another one of that name
+    is refused then. Distances are geodesics on the WGS84 ellipsoid. Areas that reach over the line of 180 degrees are
+    not known as one; addresses and crossings there are.
 
     Parameters
     ----------
@@ -88,6 +88,7 @@ class Gazetteer:
         self.path = Path(path)
         self._sha256 = sha256
         self._connection: sqlite3.Connection | None = None
+        self._stamp: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self._shapes: dict[int, Any] = {}
         self._known: frozenset[str] = frozenset()
@@ -181,6 +182,7 @@ class Gazetteer:
             address, touched, count = self._addresses(latitude, longitude, region)
             beat, parcel = self._areas(latitude, longitude)
             crossing = self._nearest(_CROSSINGS, latitude, longitude, reaches(FARTHEST_INTERSECTION_M))
+            self._connected()  # nobody wrote over it meanwhile
             return Surroundings(
                 address=address,
                 addresses=tuple(Address(*near) for near in touched),
@@ -265,8 +267,15 @@ class Gazetteer:
         return found
 
     def _connected(self) -> sqlite3.Connection:
+        stamp = _stamp(self.path)
+        # Another file in its place leaves the open one as it was; only what was written over in place is seen anew.
+        if self._connection is not None and stamp[:2] == self._stamp[:2] and stamp != self._stamp:
+            self._connection.close()
+            self._connection = None
+            self._shapes.clear()
         if self._connection is None:
             with _explained(self.path):
+                self._stamp = stamp
                 self._connection, digest, self._known = _opened(self.path)
             if self._sha256 not in {None, digest}:
                 self._connection.close()
@@ -304,6 +313,15 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a torn file may say anything, and shapely has errors of its own
         raise GazetteerError(f"{path}: not readable as places ({error}); make it with shotfix places import") from error
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Which file it is, and what tells that it was written over in place; nothing where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _opened(path: Path) -> tuple[sqlite3.Connection, str, frozenset[str]]:

@@ -144,6 +144,15 @@ def counting(acts: Iterable[Act]) -> tuple[Act, ...]:
     return tuple(reversed(kept))
 
 
+def root_of(act: Act, acts: Mapping[str, Act]) -> Act:
+    """What an act is about in the end: of an undoing, however often undone, the act that it counts for or against."""
+    seen: set[str] = set()
+    while act.undoes is not None and act.undoes in acts and act.act_id not in seen:
+        seen.add(act.act_id)
+        act = acts[act.undoes]
+    return act
+
+
 def made_of(act: Act) -> tuple[str, str]:
     """The alert_id and the incident_id of what an act of kind ``split`` makes: a hash of the act's name."""
     incident_id, alert_id = names_of(made_by(act))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from acoustic.detection import probability
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from alerts.circumstances import Circumstances
     from alerts.incident import Incident
@@ -75,43 +75,65 @@ class Policy:
         incident : Incident
             Its rounds.
         circumstances : Circumstances or None
-            What makes its prior; None for the policy's own. A load of other bangs can take an incident from
-            publication to review, since a person then looks; it never takes one from people altogether: what would
-            be published or reviewed without the load is reviewed.
+            What makes its prior; None for the policy's own.
         """
         shots = incident.fixes or incident.shots
-        llr = fused_llr([shot.llr for shot in shots], self.round_correlation)
+        why = None if incident.best is not None else unplaced_for(shot.reason for shot in incident.unfixed)
+        return self.weigh([shot.llr for shot in shots], circumstances, why)
+
+    def weigh(
+        self, llrs: Sequence[float], circumstances: Circumstances | None = None, unplaced: str | None = None
+    ) -> Verdict:
+        """What is to become of rounds, by the evidence of each.
+
+        A load of other bangs can take an incident from publication to review, since a person then looks; it never
+        takes one from people altogether: what would be published or reviewed without the load is reviewed. Nor does
+        the hour suppress what would be published at any other.
+
+        Parameters
+        ----------
+        llrs : sequence of float
+            At least one.
+        circumstances : Circumstances or None
+            As `judge` takes them.
+        unplaced : str or None
+            Why there is no place, for people to read; None where there is one.
+        """
+        llr = fused_llr(llrs, self.round_correlation)
         if circumstances is None:
             posterior = probability(llr, self.log_prior_odds)
-            outcome, gate = self._gate(incident, posterior)
+            outcome, gate = self._gate(unplaced, posterior)
             return self._verdict(outcome, llr, self.prior, posterior, gate)
         posterior = probability(llr, circumstances.log_prior_odds)
-        outcome, gate = self._gate(incident, posterior)
+        outcome, gate = self._gate(unplaced, posterior)
         held = outcome == "published" and circumstances.over_budget and posterior < circumstances.always_publish
         if held:
             outcome, gate = "review", _spent(circumstances)
-        elif outcome == "suppressed":
-            ordinary = probability(llr, circumstances.ordinary_log_odds)
-            if self._gate(incident, ordinary)[0] != "suppressed":
-                outcome, gate = "review", f"{gate}; {ordinary:.3g} without the load of other bangs, so that one does"
+        elif outcome == "suppressed" and (but := self._but(llr, circumstances, unplaced)):
+            outcome, gate = "review", f"{gate}; {but}, so that one does"
         told = circumstances if held else circumstances.spared()
         return self._verdict(outcome, llr, circumstances.prior, posterior, gate, told)
 
-    def _gate(self, incident: Incident, posterior: float) -> tuple[Outcome, str]:
+    def _but(self, llr: float, circumstances: Circumstances, unplaced: str | None) -> str:
+        """Why a person looks at what the prior alone would suppress; empty where nobody does."""
+        ordinary = probability(llr, circumstances.ordinary_log_odds)
+        if self._gate(unplaced, ordinary)[0] != "suppressed":
+            return f"{ordinary:.3g} without the load of other bangs"
+        hourless = probability(llr, circumstances.ordinary_log_odds - circumstances.hour_shift)
+        published = self._gate(unplaced, hourless)[0] == "published"
+        return f"{hourless:.3g} at an ordinary hour" if published else ""
+
+    def _gate(self, unplaced: str | None, posterior: float) -> tuple[Outcome, str]:
         """The thresholds alone."""
-        if incident.best is None:
-            return self._unplaced(incident, posterior)
+        if unplaced is not None:
+            if posterior >= self.review_unplaced:
+                return "review", f"{unplaced}: a person looks from {self.review_unplaced:g}"
+            return "suppressed", f"{unplaced}, and below {self.review_unplaced:g}"
         if posterior >= self.publish:
             return "published", f"at least {self.publish:g}, from which it is published"
         if posterior >= self.review:
             return "review", f"below {self.publish:g}, from which it is published"
         return "suppressed", f"below {self.review:g}, from which a person looks"
-
-    def _unplaced(self, incident: Incident, posterior: float) -> tuple[Outcome, str]:
-        why = f"no place ({', '.join(sorted({shot.reason for shot in incident.unfixed}))})"
-        if posterior >= self.review_unplaced:
-            return "review", f"{why}: a person looks from {self.review_unplaced:g}"
-        return "suppressed", f"{why}, and below {self.review_unplaced:g}"
 
     @staticmethod
     def _verdict(
@@ -155,7 +177,14 @@ class Verdict:
 
 def _spent(circumstances: Circumstances) -> str:
     spent = next(near for near in circumstances.expected if near.over_budget)
-    return f"the budget of {spent.name} is spent ({spent.budget_per_hour:g} published an hour): a person looks first"
+    budget = spent.budget_per_hour  # a document does not say how much it was
+    much = "" if budget is None else f" ({budget:g} published an hour)"
+    return f"the budget of {spent.name} is spent{much}: a person looks first"
+
+
+def unplaced_for(reasons: Iterable[str]) -> str:
+    """How the want of a place is told, for the reasons why each round has none."""
+    return f"no place ({', '.join(sorted(set(reasons)))})"
 
 
 def fused_llr(llrs: Sequence[float], correlation: float) -> float:

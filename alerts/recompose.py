@@ -8,13 +8,14 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from acoustic.detection import CLASSES, probability
+from acoustic.detection import CLASSES
 from acoustic.instant import SECOND, parse_instant, seconds_between
 from alerts.alert import DischargeTime, SensorCount, alert_instant
-from alerts.draft import FEW_SENSORS
+from alerts.circumstances import Circumstances, ExpectedNear
+from alerts.draft import FEW_SENSORS, expected_of, shared_out
 from alerts.incident import AUTOMATIC_INTERVAL_S, AUTOMATIC_ROUNDS, FASTEST_INTERVAL_NS, Rounds
 from alerts.overlay import place_of_round
-from alerts.policy import fused_llr
+from alerts.policy import unplaced_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,8 @@ def recomposed(
 ) -> Alert:
     """The machine's word of rounds that stored alerts tell of, under the name of one of them.
 
-    Evidence is fused and judged as it is for what was just heard, from each round's own; the place is that of the
+    Evidence is fused and judged as it is for what was just heard, from each round's own, with what was to be expected
+    as ``main`` tells it; the place is that of the
     round that stood for its alert, where it is among them. What only the sound itself could tell is taken over: which
     sensors heard it is known by number alone, so that those of two alerts count as the greater.
 
@@ -126,36 +128,40 @@ def _what(
     main: Alert, sources: Sequence[Alert], rounds: Sequence[Round], place: Place | None, policy: Policy
 ) -> tuple[What, Outcome]:
     counted = [one for one in rounds if one.ellipse is not None] or list(rounds)
-    llr = fused_llr([one.llr for one in counted], policy.round_correlation)
-    odds = math.log(main.what.prior / (1.0 - main.what.prior)) if 0.0 < main.what.prior < 1.0 else policy.log_prior_odds
-    posterior = probability(llr, odds)
-    outcome = _outcome(posterior, policy, placed=place is not None)
+    unplaced = unplaced_for(one.reason for one in rounds) if place is None else None
+    verdict = policy.weigh([one.llr for one in counted], _circumstances(main.what), unplaced)
     times = [parse_instant(one.time) for one in counted if one.ellipse is not None]
     gaps = [seconds_between(a, b) for a, b in itertools.pairwise(times)]
     what = dataclasses.replace(
         main.what,
-        p_gunshot=round(posterior, 6),
-        llr=round(llr, 4),
-        probabilities=_probabilities(sources, posterior),
+        p_gunshot=round(verdict.posterior, 6),
+        llr=round(verdict.llr, 4),
+        probabilities=_probabilities(sources, verdict.posterior),
         rounds=_count(sources, rounds),
         cadence_s=round(statistics.median(gaps), 4) if gaps else None,
-        gate=f"probability of gunfire {posterior:.3g}, of its rounds as they were told before",
+        gate=f"{verdict.reason}; of its rounds as they were told before",
+        expected=expected_of(verdict.circumstances),
     )
-    return what, outcome
+    return what, verdict.outcome
 
 
-def _outcome(posterior: float, policy: Policy, *, placed: bool) -> Outcome:
-    if not placed:
-        return "review" if posterior >= policy.review_unplaced else "suppressed"
-    return "published" if posterior >= policy.publish else "review" if posterior >= policy.review else "suppressed"
+def _circumstances(what: What) -> Circumstances | None:
+    """What made the prior, as a document tells it; None where its prior is rounded to none at all."""
+    near = tuple(
+        ExpectedNear(one.name, one.kind, one.distance_m, one.shift, over_budget=one.over_budget)
+        for one in what.expected
+    )
+    told = what.priors
+    if told is None or not 0.0 < told.base < 1.0:
+        return Circumstances(what.prior, expected=near) if 0.0 < what.prior < 1.0 else None
+    # Each is rounded for itself: that must not let the load raise the odds.
+    rate_shift = min(told.rate_shift, -told.calendar_shift)
+    return Circumstances(told.base, told.hour_shift, told.calendar_shift, rate_shift, told.others_per_hour, near)
 
 
 def _probabilities(sources: Sequence[Alert], posterior: float) -> dict[str, float]:
     others = [math.fsum(s.what.probabilities.get(name, 0.0) for s in sources) for name in CLASSES[1:]]
-    total = math.fsum(others)
-    shares = [other / total for other in others] if total > 0.0 else [1.0 / len(others)] * len(others)
-    values = (posterior, *((1.0 - posterior) * share for share in shares))
-    return {name: round(value, 6) for name, value in zip(CLASSES, values, strict=True)}
+    return shared_out(posterior, others)
 
 
 def _count(sources: Sequence[Alert], rounds: Sequence[Round]) -> Rounds:

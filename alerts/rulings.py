@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final
 
+from alerts.acts_memory import Aside
 from alerts.draft import Turn, draft
 from alerts.hand import Hand
 from alerts.incident import Incident
 from alerts.overlay import machines_word
-from alerts.people import Aside
 from alerts.recompose import recomposed
 from alerts.roster import Case
 from alerts.turning import Ruling
 
 if TYPE_CHECKING:
+    from alerts.acts_memory import ActsMemory
     from alerts.alert import Alert, Round
     from alerts.draft import Setting
     from alerts.expectation import Expectation
     from alerts.incident import Shot
-    from alerts.people import People
     from alerts.policy import Policy, Verdict
     from alerts.roster import Life, Roster
 
@@ -42,7 +42,7 @@ class Rulings:
     """
 
     def __init__(
-        self, roster: Roster, people: People, policy: Policy, setting: Setting, expectation: Expectation | None
+        self, roster: Roster, people: ActsMemory, policy: Policy, setting: Setting, expectation: Expectation | None
     ) -> None:
         self._roster, self._people = roster, people
         self._policy, self._setting, self._expectation = policy, setting, expectation

@@ -1,4 +1,4 @@
-"""Turning: from how an incident stands, and what people said, to what its next revision means and why it is said."""
+"""Turning: what the next revision of an incident means, by how it stands and by what people said."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Ruling:
     def outcome(self, life: Life) -> Outcome:
         """What it is for those who read it.
 
-        What was published stays so, since whoever received it must hear the rest; until it is withdrawn as merged.
+        What was published stays so, since whoever received it must hear the rest, and must not hear of it as new
+        again; what is withdrawn as merged stays what it was.
         """
         before = life.last
         if before is not None and (told(before) or (self.into is not None and before.merged_into is not None)):
@@ -79,8 +80,8 @@ class Ruling:
 
 
 def told(before: Alert | None) -> bool:
-    """Whether receivers of what is published count on this alert: it was published, and was not withdrawn as merged."""
-    return before is not None and before.outcome == "published" and before.merged_into is None
+    """Whether receivers of what is published know of this alert."""
+    return before is not None and before.outcome == "published"
 
 
 def event_of(life: Life, ruling: Ruling, *, closing: bool, cause: Act | None = None) -> Event:
@@ -99,7 +100,8 @@ def event_of(life: Life, ruling: Ruling, *, closing: bool, cause: Act | None = N
 def _after_withdrawal(life: Life, ruling: Ruling, cause: Act | None) -> Event:
     """A real shot must not stay buried, neither under an early doubt nor under an incident that it is no part of."""
     merged = life.last is not None and life.last.merged_into is not None
-    if not merged and not ruling.stands(life):
+    # What was never published goes on when it is its own again; what was, and does not stand, was withdrawn for good.
+    if not ruling.stands(life) and (not merged or told(life.last)):
         return Event.NEWS if cause is None else Event.SAID
     if cause is None:
         return Event.ROSE

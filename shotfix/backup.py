@@ -7,13 +7,13 @@ centre that starts from it replays what follows the checkpoint; alerts that are 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -27,6 +27,9 @@ from shotfix.segment import LOCK, SUFFIX, DamageError, JournalError, read_journa
 MANIFEST: Final = "manifest.json"
 DATA: Final = "data"
 CONFIGURATION: Final = "configuration"
+SERVER: Final = "server"
+DUMP: Final = f"{SERVER}/record.pgdump"
+"""Where in a backup the record is that a server keeps, for ``pg_restore``."""
 _FORMAT: Final = 1
 _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
@@ -39,14 +42,22 @@ class BackupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: files, their bytes, and up to which entry the journals reach."""
+    """What was copied: files, their bytes, up to which entry the journals reach, and where a server's record is."""
 
     files: int
     size_bytes: int
     entries: int
+    dump: str | None = None
 
 
-def backup(data_dir: Path | str, target: Path | str, configuration: Iterable[Path] = (), *, at_ns: int) -> Copied:
+def backup(
+    data_dir: Path | str,
+    target: Path | str,
+    configuration: Iterable[Path] = (),
+    *,
+    at_ns: int,
+    server: str | None = None,
+) -> Copied:
     """Copy a centre's data, which may be in use, into a new folder that appears when it is whole, or not at all.
 
     Parameters
@@ -54,16 +65,22 @@ def backup(data_dir: Path | str, target: Path | str, configuration: Iterable[Pat
     data_dir : Path
         Of the centre.
     target : Path
-        Must not exist. For our eyes only: it holds recordings and addresses.
+        Must not exist. For our eyes only: it holds recordings and addresses, and of ``data_dir`` all but locks: also
+        api.key, by which opaque names stay the same, and people.toml, which has digests of tokens and no token.
     configuration : iterable of Path
-        Files to take along: site.toml, network.toml, its history. Secrets and keys only where they are named here.
+        Files to take along: site.toml, network.toml, its history. Secrets and keys elsewhere only where they are named
+        here.
     at_ns : int
         Wall clock, UTC, for the manifest.
+    server : str or None
+        Address of the database that has the record, where ``data_dir`` has not: copied by pg_dump.
 
     Raises
     ------
     BackupError
         When there is nothing to copy, the target is there, the journal is damaged, or the disk refuses.
+    StoreError
+        When the server's record cannot be copied.
     """
     data_dir, target = Path(data_dir), Path(target)
     if not data_dir.is_dir():
@@ -75,7 +92,7 @@ def backup(data_dir: Path | str, target: Path | str, configuration: Iterable[Pat
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700, parents=True)
         try:
-            manifest = _copy_all(data_dir, partial, tuple(configuration), at_ns)
+            manifest = _copy_all(data_dir, partial, tuple(configuration), at_ns, server)
             write_whole(partial / MANIFEST, lambda file: file.write(json.dumps(manifest, indent=1).encode()))
             partial.rename(target)
             sync_folder(target.parent)
@@ -110,6 +127,8 @@ def verify(source: Path | str) -> Copied:
 
 def restore(source: Path | str, data_dir: Path | str, configuration: Path | str | None = None) -> Copied:
     """Put a backup where a centre can start from it. Everything is verified before anything is written.
+
+    A server's record stays in the backup, at `Copied.dump`: it is put back with ``pg_restore``.
 
     Parameters
     ----------
@@ -161,15 +180,16 @@ def restore(source: Path | str, data_dir: Path | str, configuration: Path | str 
 # making
 
 
-def _copy_all(data_dir: Path, partial: Path, configuration: tuple[Path, ...], at_ns: int) -> dict[str, Any]:
+def _copy_all(
+    data_dir: Path, partial: Path, configuration: tuple[Path, ...], at_ns: int, server: str | None
+) -> dict[str, Any]:
     files: dict[str, dict[str, Any]] = {}
     journals: dict[str, int] = {}
-    for path in sorted(_ordinary(data_dir), key=_turn):
-        name = f"{DATA}/{path.relative_to(data_dir).as_posix()}"
-        try:
-            files[name] = _copy_database(path, partial / name) if _is_database(path) else _copy(path, partial / name)
-        except FileNotFoundError:  # let go by the centre meanwhile: a checkpoint, a recording
-            continue
+    ordinary = sorted((_turn(path), path) for path in _ordinary(data_dir))
+    _copy_each([path for turn, path in ordinary if turn == 0], data_dir, partial, files)
+    if server is not None:
+        files[DUMP] = _copy_server(server, partial / DUMP)
+    _copy_each([path for turn, path in ordinary if turn > 0], data_dir, partial, files)
     for folder in sorted({path.parent for path in data_dir.rglob(f"*{SUFFIX}")}):
         name = f"{DATA}/{folder.relative_to(data_dir).as_posix()}"
         journals[name] = _copy_journal(folder, partial / name, name, files)
@@ -181,20 +201,36 @@ def _copy_all(data_dir: Path, partial: Path, configuration: tuple[Path, ...], at
     return {"format": _FORMAT, "made_at": instant_text(at_ns, 0), "journals": journals, "files": files}
 
 
+def _copy_each(paths: list[Path], data_dir: Path, partial: Path, files: dict[str, dict[str, Any]]) -> None:
+    for path in paths:
+        name = f"{DATA}/{path.relative_to(data_dir).as_posix()}"
+        # What the centre let go of meanwhile is not missed: a checkpoint, a recording.
+        with contextlib.suppress(FileNotFoundError):
+            files[name] = _copy_database(path, partial / name) if _is_database(path) else _copy(path, partial / name)
+
+
+def _copy_server(where: str, target: Path) -> dict[str, Any]:
+    from alerts.record.backup import dump_server  # noqa: PLC0415  (a driver that few have use for)
+
+    target.parent.mkdir(mode=0o700)
+    dump_server(where, target)
+    return _facts(target)
+
+
 def _ordinary(data_dir: Path) -> Iterator[Path]:
     """Every file but the journals', locks, what SQLite keeps beside a database, and what is half written."""
     for path in data_dir.rglob("*"):
-        if path.is_symlink() or not path.is_file() or path.name == LOCK:
+        if path.is_symlink() or not path.is_file() or path.name == LOCK or path.suffix == f".{LOCK}":
             continue
         if not path.name.endswith((SUFFIX, ".partial", *_BESIDE)):
             yield path
 
 
-def _turn(path: Path) -> tuple[int, Path]:
+def _turn(path: Path) -> int:
     """Checkpoints first, then databases, then the rest; the ledger's heads must not know more than the ledger does."""
     if path.suffix == CHECKPOINT or path.name == HEADS:
-        return 0, path
-    return (1 if _is_database(path) else 2), path
+        return 0
+    return 1 if _is_database(path) else 2
 
 
 def _is_database(path: Path) -> bool:
@@ -210,8 +246,8 @@ def _copy_database(path: Path, target: Path) -> dict[str, Any]:
     try:
         # Read only, and of a file that is there: a copy must never make or change what it copies.
         with (
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)) as ours,
-            closing(sqlite3.connect(target)) as copy,
+            contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)) as ours,
+            contextlib.closing(sqlite3.connect(target)) as copy,
         ):
             ours.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
@@ -297,7 +333,7 @@ def _manifest(source: Path) -> dict[str, Any]:
 def _is_inside(name: str) -> bool:
     """Whether a file of the manifest lies where files of a backup lie."""
     parts = name.split("/")
-    return len(parts) > 1 and parts[0] in {DATA, CONFIGURATION} and not {"", ".", ".."} & set(parts)
+    return len(parts) > 1 and parts[0] in {DATA, CONFIGURATION, SERVER} and not {"", ".", ".."} & set(parts)
 
 
 def _is_fact(facts: Any) -> bool:
@@ -322,6 +358,6 @@ def _put(source: Path, target: Path, facts: dict[str, Any]) -> None:
 
 def _copied(manifest: dict[str, Any]) -> Copied:
     files = manifest["files"]
-    return Copied(
-        len(files), sum(facts["bytes"] for facts in files.values()), max(manifest["journals"].values(), default=0)
-    )
+    size_bytes = sum(facts["bytes"] for facts in files.values())
+    entries = max(manifest["journals"].values(), default=0)
+    return Copied(len(files), size_bytes, entries, DUMP if DUMP in files else None)

@@ -267,7 +267,7 @@ class Centre:
     def _calendar_at_start(self) -> tuple[ExpectedEvent, ...]:
         """The calendar; nothing where it is broken, since a clerk's slip must not cost a city its hearing."""
         try:
-            return self._calendar()
+            return calendar_of(self.config, time.time_ns(), lambda said: _log.info("%s", said))
         except (ValueError, OSError) as error:  # a CalendarError is one
             _log.error("nothing is expected until the calendar can be read, which is tried each hour: %s", error)
             return ()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from shotfix.config_reading import ConfigError, Problem, kind_of, read_node, read_site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shotfix.config import SiteConfig
 
 WORDS = {"site": "a centre", "node": "a sensor node", "network": "a network"}
@@ -21,9 +23,9 @@ def check_file(path: Path) -> dict[str, Any]:
     -------
     dict
         ``file``, ``kind`` and ``problems``, each with file, line (0 where there is none), key, message, and all of
-        these as ``text``.
+        these as ``text``; ``notes``: what is not wrong and may yet be otherwise than meant.
     """
-    found: dict[str, Any] = {"file": str(path), "kind": None, "problems": []}
+    found: dict[str, Any] = {"file": str(path), "kind": None, "problems": [], "notes": []}
     try:
         kind = kind_of(path)
         found["kind"] = WORDS[kind]
@@ -34,7 +36,7 @@ def check_file(path: Path) -> dict[str, Any]:
         else:
             _check_network(path)
         if kind == "site":
-            _check_calendar(path)
+            _check_calendar(path, found["notes"].append)
     except ConfigError as error:
         found["problems"] = [
             {"file": each.file, "line": each.line, "key": each.key, "message": each.message, "text": str(each)}
@@ -79,13 +81,13 @@ def checked_site(path: Path) -> SiteConfig:
     return config
 
 
-def _check_calendar(path: Path) -> None:
+def _check_calendar(path: Path, say: Callable[[str], None]) -> None:
     """The calendar alone: a centre starts without one that is broken, and says so; who asks is told before."""
     from alerts.calendar_entry import CalendarError  # noqa: PLC0415  (as below)
     from shotfix.almanac import calendar_of  # noqa: PLC0415
 
     try:
-        calendar_of(read_site(path), time.time_ns())
+        calendar_of(read_site(path), time.time_ns(), say)
     except (CalendarError, OSError) as error:
         raise ConfigError([Problem(path.name, 0, "expected.calendar_file", str(error))]) from None
 

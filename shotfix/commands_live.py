@@ -132,6 +132,8 @@ def check_config(files: tuple[Path, ...], as_json: bool) -> None:
             complain(one_line(problem["text"]))
         if not each["problems"] and not as_json:
             click.echo(f"{each['file']}: {each['kind']}; nothing wrong")
+            for note in each["notes"]:
+                click.echo(one_line(note))
     if any(each["problems"] for each in found):
         raise click.exceptions.Exit(JUDGED)
 
@@ -224,7 +226,8 @@ def repair_journal(data: Path, as_json: bool) -> None:
 def backup(target: Path, config: Path, as_json: bool) -> None:
     """Copy what a centre keeps, which may be running, into the new folder TARGET: journal, record, sound, register.
 
-    Keys and secrets stay where they are: keep those apart.
+    The register of people is in it, with digests of tokens and no token, and api.key, by which opaque names stay the
+    same. Other keys and secrets stay where they are: keep those apart. A record on a server is copied by pg_dump.
 
     \b
     Example:
@@ -234,7 +237,8 @@ def backup(target: Path, config: Path, as_json: bool) -> None:
     from shotfix.config_reading import read_site
 
     site = read_site(config)
-    copied = copy(site.site.data_dir, target, [config, site.network_file], at_ns=time.time_ns())
+    server = site.record_at if isinstance(site.record_at, str) else None
+    copied = copy(site.site.data_dir, target, [config, site.network_file], at_ns=time.time_ns(), server=server)
     _tell_copied(copied, f"in {target}", as_json=as_json)
 
 
@@ -252,7 +256,11 @@ def restore(source: Path, data: Path, configuration: Path | None, as_json: bool)
     """
     from shotfix.backup import restore as put
 
-    _tell_copied(put(source, data, configuration), f"restored into {data}", as_json=as_json)
+    copied = put(source, data, configuration)
+    _tell_copied(copied, f"restored into {data}", as_json=as_json)
+    if copied.dump is not None and not as_json:
+        words = f"pg_restore --clean --if-exists --dbname=ADDRESS {source / copied.dump}"
+        click.echo(f"the record is still to be put back into an empty database: {words}")
 
 
 def _tell_copied(copied: Any, where: str, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 HEADS: Final = "ledger.heads"
 """Where a centre notes its ledger's heads, in its data_dir."""
 
+VARIABLE: Final = "env:"
+
 RECORD = click.option(
     "--record", "record", metavar="FILE|URL", envvar="SHOTFIX_RECORD",
-    help="record.db, or postgresql://...; with a password better by the variable SHOTFIX_RECORD.",
+    help="record.db, or postgresql://...; with a password better env:NAME, or by the variable SHOTFIX_RECORD.",
 )  # fmt: skip
 
 
@@ -34,9 +37,13 @@ def ledger() -> None:
 @ledger.command("verify")
 @RECORD
 @click.option("--file", "exported", type=SOMEWHERE, metavar="FILE", help="An export, instead of a record.")
+@click.option("--config", type=SOMEWHERE, metavar="FILE", help="A centre's site.toml: its record, and its heads.")
 @click.option("--heads", type=SOMEWHERE, metavar="FILE", help="Heads noted earlier; by itself ledger.heads beside it.")
+@click.option("--no-heads", is_flag=True, help="Compare with none; beside a database of a server there are none.")
 @JSON
-def verify_ledger(record: str | None, exported: Path | None, heads: Path | None, as_json: bool) -> None:
+def verify_ledger(
+    record: str | None, exported: Path | None, config: Path | None, heads: Path | None, no_heads: bool, as_json: bool
+) -> None:
     """Is the ledger intact, and is every document what it says? Exit 1 when not, naming the first broken entry.
 
     Changes nothing, on a copy too. Without heads, entries that were cut off at the end cannot be told.
@@ -46,13 +53,19 @@ def verify_ledger(record: str | None, exported: Path | None, heads: Path | None,
         shotfix ledger verify --record data/record.db
     """
     from alerts.record.audit import audit, audit_entries
+    from alerts.record.database import StoreError
     from alerts.record.looking import looking_at, read_entries
 
+    if heads is not None and no_heads:
+        raise click.UsageError("--heads and --no-heads: say one of them")
     if exported is not None:
-        verdict = audit_entries(read_entries(exported), _heads(heads, exported))
+        verdict = audit_entries(read_entries(exported), () if no_heads else _heads(heads, exported.with_name(HEADS)))
+        if not verdict.entries and verdict.intact:
+            raise StoreError(f"{exported}: there are no entries in it; name an export of a ledger")
     else:
-        noted = _heads(heads, Path(_named(record)))
-        with looking_at(_named(record)) as database:
+        where, beside = _of_record(record) if config is None else _of_centre(config)
+        noted = () if no_heads else _heads(heads, beside)
+        with looking_at(where) as database:
             verdict = audit(database.reading, noted)
     if as_json:
         click.echo(json.dumps({"intact": verdict.intact} | dataclasses.asdict(verdict)))
@@ -73,13 +86,20 @@ def export_ledger(record: str | None, out: Path | None) -> None:
     Example:
         shotfix ledger export --record data/record.db --out ledger.jsonl
     """
+    from alerts.record.database import StoreError
     from alerts.record.looking import entries_of, looking_at, write_entries
 
-    with looking_at(_named(record)) as database:
+    with looking_at(named(record)) as database:
         if out is None:
             write_entries(entries_of(database), sys.stdout.buffer)
             return
-        with out.open("xb") as file:
+        try:
+            handle = os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            raise StoreError(f"{out}: exists; move it away, or name another file") from None
+        except OSError as error:
+            raise StoreError(f"{out}: {error.strerror}; check the path and its permissions") from error
+        with os.fdopen(handle, "wb") as file:
             count = write_entries(entries_of(database), file)
     click.echo(f"{count} entries are in {out}")
 
@@ -102,7 +122,7 @@ def backup_record(record: str | None, out: Path) -> None:
     from alerts.record.backup import copy_file, dump_server
     from alerts.record.database import StoreError, is_url
 
-    where = _named(record)
+    where = named(record)
     if is_url(where):
         dump_server(where, out)
     else:
@@ -124,7 +144,7 @@ def check_record(record: str | None, as_json: bool) -> None:
     """
     from alerts.record.looking import findings, looking_at
 
-    with looking_at(_named(record)) as database:
+    with looking_at(named(record)) as database:
         counts, wrong = findings(database)
     if as_json:
         click.echo(json.dumps({"ok": not wrong, "rows": counts, "wrong": wrong}))
@@ -136,20 +156,58 @@ def check_record(record: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(JUDGED)
 
 
-def _named(record: str | None) -> str:
+def named(record: str | None) -> str:
+    """Where a record is, as `RECORD` was told.
+
+    Raises
+    ------
+    click.UsageError
+        When nobody said where, or the variable that should say it is not set.
+    """
     if record is None:
         raise click.UsageError("say which record: --record FILE or URL")
-    return record
+    if not record.startswith(VARIABLE):
+        return record
+    where = os.environ.get(record.removeprefix(VARIABLE), "")
+    if not where:
+        raise click.UsageError(f"{record}: not set; put the record's address there")
+    return where
 
 
-def _heads(heads: Path | None, beside: Path) -> tuple[Head, ...]:
+def _of_record(record: str | None) -> tuple[str, Path | None]:
+    """A record, and where its heads are by themselves."""
+    from alerts.record.database import is_url
+
+    where = named(record)
+    return where, None if is_url(where) else Path(where).with_name(HEADS)
+
+
+def _of_centre(config: Path) -> tuple[Path | str, Path]:
+    """As `_of_record`, of a centre."""
+    from shotfix.config_reading import read_site
+
+    if click.get_current_context().get_parameter_source("record") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--record and --config: say one of them")
+    site = read_site(config)
+    return site.record_at, site.site.data_dir / HEADS
+
+
+def _heads(heads: Path | None, beside: Path | None) -> tuple[Head, ...]:
     from alerts.record.database import StoreError
     from alerts.record.heads import HeadsFile
 
     if heads is not None and not heads.is_file():
         raise StoreError(f"{heads}: no such file; name the file of heads, or leave it out")
-    path = heads or beside.with_name(HEADS)
-    return HeadsFile(path).read()
+    path = heads or beside
+    if path is None:  # to pass over it would be to call whole what was cut off
+        raise click.UsageError(
+            "a server's record has no heads beside it; name them with --heads ledger.heads, or the centre's site.toml "
+            "with --config, or say --no-heads: then nobody can tell whether entries were cut off at the end"
+        )
+    noted = HeadsFile(path).read()
+    if heads is not None and not noted:
+        raise StoreError(f"{heads}: there are no heads in it; name the file of heads, or leave it out")
+    return noted
 
 
 def _told(verdict: Verdict, *, documents: bool) -> list[str]:

@@ -13,22 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shotfix.command_line import FOLDER, FORCE, JSON, OUT
+from shotfix.commands_record import RECORD, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from alerts.record.store import Store
     from alerts.review.accounting import Accounting
     from alerts.review.agreement import AgreementReport, Share
     from alerts.review.kappa import Agreement
 
-VARIABLE: Final = "env:"
 MODES: Final = ("live", "exercise", "test", "replay")
-
-RECORD = click.option(
-    "--record", "record", required=True, metavar="RECORD",
-    help="The record: a file, postgresql://..., or env:NAME where that holds a password.",
-)  # fmt: skip
 
 
 def _span(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +59,7 @@ def labels() -> None:
 @FORCE
 @JSON
 def export_labels(
-    record: str, out: Path, audio: Path | None, licence: str, source: str, exact: bool, who: str | None,
+    record: str | None, out: Path, audio: Path | None, licence: str, source: str, exact: bool, who: str | None,
     since: str | None, until: str | None, modes: tuple[str, ...], force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write what reviewers said of each sound into DIR, with a card that says what must not be read from it.
@@ -76,63 +70,75 @@ def export_labels(
     Example:
         shotfix labels export --record city/record.db --audio city/audio --out labels
     """
+    from alerts.record.store import Store
     from alerts.review.label_plan import ExportPlan
     from alerts.review.labels_folder import FILES, export
+    from alerts.review.reviewed import left_out
+    from shotfix.disk import explained
     from shotfix.results import check_free
 
     check_free(out, force=force, files=FILES, folders=("audio",))
+    if audio is not None and not audio.is_dir():
+        raise click.UsageError(f"--audio {audio}: no such folder; name the centre's folder of clips")
     from_ns, to_ns = _instants(since, until)
     try:
         plan = ExportPlan(who or _user(), time.time_ns(), audio, exact, licence, source, from_ns, to_ns, modes=modes)
     except ValueError as error:
         raise click.UsageError(f"--by: {error}") from None
-    with _open(record) as store:
+    with Store(_there(record)) as store, explained(out, OSError):
         counts = export(store, out, plan)
+        others = left_out(store, from_ns, to_ns, modes)
     if as_json:
-        click.echo(_json(counts, out=str(out)))
+        click.echo(_json(counts, out=str(out), left_out=others))
         return
     click.echo(f"{out}: {counts.labels} labels of {counts.incidents} incidents; read README.md in it first")
     if audio is not None:
         click.echo(f"clips: {counts.copied} copied, {counts.missing} missing, {counts.damaged} damaged and left out")
+    _tell_left_out(others)
 
 
 @labels.command()
 @RECORD
 @_span
 @JSON
-def agreement(record: str, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
+def agreement(record: str | None, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
     """How well reviewers agree: with each other beyond chance, and with the machine.
 
     \b
     Example:
         shotfix labels agreement --record city/record.db --from 2026-06-01T00:00:00Z
     """
+    from alerts.record.looking import looking_at
     from alerts.review.agreement import report
-    from alerts.review.reviewed import reviewed
+    from alerts.review.reviewed import left_out, reviewed
 
     from_ns, to_ns = _instants(since, until)
-    with _open(record) as store:
-        found = report(reviewed(store, from_ns, to_ns, modes))
-    click.echo(_json(found) if as_json else "\n".join(agreement_lines(found)))
+    with looking_at(_there(record)) as database:
+        found = report(reviewed(database, from_ns, to_ns, modes))
+        others = left_out(database, from_ns, to_ns, modes)
+    _tell(found, agreement_lines(found), others, as_json=as_json)
 
 
 @labels.command()
 @RECORD
 @_span
 @JSON
-def account(record: str, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
+def account(record: str | None, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
     """What came of the alerts: confirmed, unconfirmed, unfounded, each by itself, and the officers' time.
 
     \b
     Example:
         shotfix labels account --record city/record.db --from 2026-06-01T00:00:00Z --to 2026-07-01T00:00:00Z
     """
+    from alerts.record.looking import looking_at
     from alerts.review.accounting import accounting
+    from alerts.review.reviewed import left_out
 
     from_ns, to_ns = _instants(since, until)
-    with _open(record) as store:
-        found = accounting(store, from_ns, to_ns, modes)
-    click.echo(_json(found) if as_json else "\n".join(account_lines(found)))
+    with looking_at(_there(record)) as database:
+        found = accounting(database, from_ns, to_ns, modes)
+        others = left_out(database, from_ns, to_ns, modes)
+    _tell(found, account_lines(found), others, as_json=as_json)
 
 
 def agreement_lines(found: AgreementReport) -> list[str]:
@@ -197,28 +203,41 @@ def _instants(since: str | None, until: str | None) -> tuple[int, int]:
     from acoustic.instant import EARLIEST_NS, LATEST_NS, parse_instant
 
     try:
-        return parse_instant(since) if since else EARLIEST_NS, parse_instant(until) if until else LATEST_NS
+        span = parse_instant(since) if since else EARLIEST_NS, parse_instant(until) if until else LATEST_NS
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if span[1] < span[0]:
+        raise click.UsageError(f"--from {since} is after --to {until}; exchange them")
+    return span
 
 
-def _open(record: str) -> Store:
+def _there(record: str | None) -> Path | str:
     """The record, which must be there: to make an empty one would hide a misspelt name."""
-    from alerts.record.store import Store
+    from alerts.record.database import is_url
 
-    where: Any = record
-    if record.startswith(VARIABLE):
-        where = os.environ.get(record.removeprefix(VARIABLE), "")
-        if not where:
-            raise click.UsageError(f"{record}: not set; put the record's address there")
-    if not where.startswith("postgresql"):
-        if not Path(where).is_file():
-            raise click.UsageError(f"{where}: no such record; name the file, or the address of a database")
-        where = Path(where)
-    return Store(where)
+    where = named(record)
+    if is_url(where):
+        return where
+    if not Path(where).is_file():
+        raise click.UsageError(f"{where}: no such record; name the file, or the address of a database")
+    return Path(where)
 
 
-def _json(found: object, **more: str) -> str:
+def _tell(found: object, lines: list[str], left_out: Mapping[str, int], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(_json(found, left_out=left_out))
+        return
+    click.echo("\n".join(lines))
+    _tell_left_out(left_out)
+
+
+def _tell_left_out(left_out: Mapping[str, int]) -> None:
+    """That there is more: a city begins in mode test, and would find nothing of it."""
+    for mode, count in left_out.items():
+        click.echo(f"left out: {count} judged incidents of mode {mode}; take them in with --mode {mode}")
+
+
+def _json(found: object, **more: Any) -> str:
     import msgspec
 
     return msgspec.json.encode(more | msgspec.to_builtins(found)).decode()

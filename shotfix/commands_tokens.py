@@ -67,7 +67,7 @@ def list_tokens(config: Path, as_json: bool) -> None:
     Example:
         shotfix token list --config site.toml
     """
-    from shotfix.api.people_file import read_people
+    from shotfix.api.people import read_people
 
     path = _file(config)
     with _explained():

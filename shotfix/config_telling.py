@@ -72,10 +72,14 @@ def _outcomes_trouble(said: tuple[str, ...]) -> str:
     return f'"{wrong[0][:40]}"; expected some of {", ".join(OUTCOMES)}' if wrong else ""
 
 
+def _members(database: str) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(database).query, keep_blank_values=True)
+
+
 def _is_readable(database: str) -> bool:
     """Whether what is said to a database can be read on the way to it, or said to another."""
     parts = urlsplit(database)
-    named = dict(parse_qsl(parts.query))
+    named = dict(_members(database))
     # libpq takes several hosts, and addresses and services beside them: each may be another machine.
     said = (named.get("host") or parts.netloc.rpartition("@")[2], named.get("hostaddr", ""), named.get("service", ""))
     hosts = [unquote(host) for hosts in said for host in hosts.split(",") if host]
@@ -108,7 +112,7 @@ class CourierConfig:
     outcomes: tuple[str, ...] = plain(
         "Of which alerts.", default=("published",), longest=len(OUTCOMES), also=_outcomes_trouble
     )
-    allow_private: bool = plain("The address may lie inside one's own network, and be http.", default=False)
+    allow_private: bool = plain("The address may lie inside one's own network, and only there be http.", default=False)
     cloudevents: bool = plain("Also say what CloudEvents 1.0 wants, in headers.", default=False)
     parallel: int = number("Deliveries under way at one moment, each of another alert.", 1, 64, default=4)
     revisions_per_minute: float = number(
@@ -161,7 +165,13 @@ class RecordConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.database is not None and _is_readable(self.database):
+        if self.database is None:
+            return
+        names = [name for name, _ in _members(self.database)]
+        if len(set(names)) < len(names):
+            # Which of them counts, one reader of URLs knows otherwise than the next.
+            raise FieldError("database", "says something twice after the ?, as sslmode; leave each there once")
+        if _is_readable(self.database):
             raise FieldError(
                 "database",
                 "to another machine it is readable on the way; add ?sslmode=verify-full (and &sslrootcert=FILE for an "

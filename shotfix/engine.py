@@ -16,7 +16,7 @@ from shotfix.checkpoint import CheckpointError, damaged, kept, newest, save, thi
 from shotfix.engine_parts import Arrival, Pulse, settle
 from shotfix.entries import LISTEN_BACK_NS, Begin, calendar_body, silence_body, take, tick_body, weather_body
 from shotfix.registry import Registry, RegistryError
-from shotfix.segment import Entry, JournalError
+from shotfix.segment import LARGEST_BODY_BYTES, Entry, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,9 @@ class Engine:
     def submit(self, kind: str, at_ns: int, body: bytes, batch: Batch | None = None) -> Future[bool]:
         """Hand over an entry; the future is done when it is on the disk, or raises JournalError when it is not."""
         done: Future[bool] = Future()
+        if len(body) > LARGEST_BODY_BYTES:  # else nothing that came with it could be written either
+            done.set_exception(JournalError(f"{kind} of {len(body)} bytes: an entry has {LARGEST_BODY_BYTES} at most"))
+            return done
         self._arrivals.put(Arrival(kind, at_ns, body, done, batch=batch))
         return done
 

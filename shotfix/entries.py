@@ -103,7 +103,8 @@ def take(core: Core, entry: Entry, charter: Charter, batch: Batch | None = None)
     """Have a core take one entry that is no beginning; what came of it.
 
     None where the core failed on it. That is a fault of ours: it stands in the log and among the core's counts, the
-    entry stays in the journal, the others still count; and a replay passes over the same entry.
+    entry stays in the journal, the others still count; and a replay passes over the same entry. What a person decided
+    is then among what was passed over: it would be handed over again and again, and a person has to look.
 
     Parameters
     ----------
@@ -115,7 +116,15 @@ def take(core: Core, entry: Entry, charter: Charter, batch: Batch | None = None)
     except Exception:  # noqa: BLE001  (one message that we fail on must not stop the alerts of all the others)
         core.counts["not-taken"] += 1
         _log.exception("entry %d (%s) was not taken; it stays in the journal", entry.position, entry.kind)
-        return None
+        return Said(passed_over=_act_in(entry)) if entry.kind == "act" else None
+
+
+def _act_in(entry: Entry) -> list[str]:
+    """The name of the act in an entry, where that much of it can be read."""
+    try:
+        return [msgspec.json.decode(entry.body, type=_ActBody).act.act_id]
+    except (msgspec.MsgspecError, ValueError):
+        return []
 
 
 def _take(core: Core, entry: Entry, charter: Charter, batch: Batch | None) -> Said:

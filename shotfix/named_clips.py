@@ -25,7 +25,7 @@ class _Named(msgspec.Struct):
 
 
 class NamedClips:
-    """By digest the first alert that names a clip; every alert is read once, and of it these only. For several threads.
+    """By digest the alerts that name a clip; every alert is read once, and of it these only. For several threads.
 
     Parameters
     ----------
@@ -35,13 +35,15 @@ class NamedClips:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._alert_of: dict[bytes, str] = {}
+        self._alerts_of: dict[bytes, tuple[str, ...]] = {}
+        self._numbers: dict[str, int] = {}
+        """Of each alert that names one, the number of the last revision that was read."""
         self._last = 0
         self._lock = threading.Lock()
         self._decoder = msgspec.json.Decoder(_Named)
 
     def alert_of(self, sha256: str) -> str | None:
-        """The alert_id that names this digest (64 hexadecimal digits); None when none does.
+        """The first alert_id that names this digest (64 hexadecimal digits); None when none does.
 
         Raises
         ------
@@ -49,12 +51,12 @@ class NamedClips:
             When the record refuses; what was read counts.
         """
         key = bytes.fromhex(sha256)
-        known = self._alert_of.get(key)
-        if known is not None:
-            return known
-        with self._lock:
-            self._read()
-            return self._alert_of.get(key)
+        known = self._alerts_of.get(key)
+        if known is None:
+            with self._lock:
+                self._read()
+                known = self._alerts_of.get(key)
+        return None if known is None else known[0]
 
     def digests(self) -> set[str]:
         """All that are named, as of now.
@@ -66,13 +68,35 @@ class NamedClips:
         """
         with self._lock:
             self._read()
-            return {key.hex() for key in self._alert_of}
+            return {key.hex() for key in self._alerts_of}
 
     def forget(self) -> None:
-        """Alerts were let go: read the others anew when asked next."""
+        """Alerts were let go: forget what those named. Nobody who asks meanwhile waits for the record.
+
+        Raises
+        ------
+        StoreError
+            When the record refuses; nothing is forgotten then.
+        """
         with self._lock:
-            self._alert_of = {}
-            self._last = 0
+            known = dict(self._numbers)
+        gone = {name: known[name] for name in known.keys() - self._there(list(known))}
+        with self._lock:
+            # One that was revised meanwhile is there again.
+            names = {name for name, number in gone.items() if self._numbers.get(name) == number}
+            for name in names:
+                del self._numbers[name]
+            left = {key: tuple(one for one in alerts if one not in names) for key, alerts in self._alerts_of.items()}
+            self._alerts_of = {key: alerts for key, alerts in left.items() if alerts}
+
+    def _there(self, names: list[str]) -> set[str]:
+        there: set[str] = set()
+        alert = tables.alert.c
+        for first in range(0, len(names), _PAGE):
+            wanted = sa.select(alert.alert_id).where(alert.alert_id.in_(names[first : first + _PAGE])).distinct()
+            with self._store.reading() as connection:
+                there.update(connection.execute(wanted).scalars())
+        return there
 
     def _read(self) -> None:
         while self._read_page():
@@ -91,7 +115,11 @@ class NamedClips:
             rows = connection.execute(wanted).all()
         for row in rows:
             for clip in self._clips(row.document):
-                self._alert_of.setdefault(bytes.fromhex(clip.sha256), row.alert_id)
+                key = bytes.fromhex(clip.sha256)
+                alerts = self._alerts_of.get(key, ())
+                if row.alert_id not in alerts:
+                    self._alerts_of[key] = (*alerts, row.alert_id)
+                self._numbers[row.alert_id] = row.number
             self._last = row.number
         return len(rows) == _PAGE
 

@@ -11,15 +11,16 @@ from acoustic.instant import after, seconds_between
 from alerts.breaker import Breaker
 from alerts.delivery import Receipt
 from alerts.record.store import StoreError
-from shotfix.outbox_hands import Hands
+from shotfix.outbox_carriers import Carriers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alerts.bucket import Bucket
     from alerts.delivery import Courier, Delivery
-    from alerts.record.outbox import Outbox, State, Words
-    from shotfix.outbox_hands import Carried
+    from alerts.record.outbox import Outbox, State
+    from alerts.record.outbox_statements import Words
+    from shotfix.outbox_carriers import Carried
 
 LONGEST_SLEEP_S: Final = 0.5
 """How long something may lie in the outbox that another process put there; what this one commits is seen at once."""
@@ -27,6 +28,10 @@ REFUSED_S: Final = 1.0
 """How long it waits when the record refuses to be read or written."""
 FINISH_S: Final = 10.0
 """How long what is under way is awaited at the end; what takes longer is carried again after the next start."""
+WAITS_S: Final = 300.0
+"""What waits longer than this is told: until then a receiver may be away."""
+LOOK_S: Final = 10.0
+"""How often it is looked how long something waits."""
 PARALLEL: Final = 4
 """Deliveries under way at once, each of another alert."""
 
@@ -38,7 +43,7 @@ class Pump:
 
     It may be killed at any moment: what was sent but not yet written down as sent is sent again under the same name.
     While the record refuses (a full disk), nothing more is carried: what came of the last attempts is first
-    written down. Several deliveries may be under way, never two of one alert; the last free hand is kept for an
+    written down. Several deliveries may be under way, never two of one alert; the last free carrier is kept for an
     alert's first word, so that answers which never come cannot take them all.
 
     Parameters
@@ -81,16 +86,22 @@ class Pump:
         self._limit = limit
         self._now_ns = now_ns
         self._sleep = sleep
-        self._hands = Hands(self._carry, parallel, outbox.wake)
+        self._carriers = Carriers(self._carry, parallel, outbox.wake)
         self._unwritten: list[Carried] = []
         self._refusal = ""
         self._alarm = ""
+        self._waits = ""
+        self._looked_ns: int | None = None
         self._away = False
 
     @property
     def trouble(self) -> str:
-        """Why nothing is carried just now, or that alerts were given up; empty when all is well."""
-        return self._refusal or self._alarm
+        """Why nothing is carried just now, that alerts were given up, or wait for long; empty when all is well."""
+        if self._refusal or self._alarm:
+            return self._refusal or self._alarm
+        if self._outbox.altered[self.name]:
+            return f"alerts for {self.name} were altered in the record and given up; restore it from a backup"
+        return self._waits
 
     def step(self) -> int:
         """Carry everything that is due now, to its end; how many attempts were made.
@@ -104,9 +115,9 @@ class Pump:
         attempts = 0
         while True:
             attempts += self._round()
-            if not self._hands.alerts:
+            if not self._carriers.alerts:
                 return attempts
-            self._hands.await_one()
+            self._carriers.await_one()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Carry what comes, until ``stopped()``; a record that refuses is tried again, for ever.
@@ -140,7 +151,7 @@ class Pump:
             self.step()
             pending = self._outbox.counts(self._courier.name)["pending"]
             if not pending or self._now_ns() >= deadline_ns:
-                self._hands.rest()
+                self._carriers.rest()
                 return pending
             self._sleep(self._until_due_s(deadline_ns))
 
@@ -148,7 +159,7 @@ class Pump:
 
     def _round(self) -> int:
         """Write down what came back, and begin what is due; how many were begun."""
-        for carried in self._hands.take():
+        for carried in self._carriers.take():
             self._hear(carried)
         self._write_down()
         return self._begin_due()
@@ -172,13 +183,13 @@ class Pump:
         self._unwritten = []
 
     def _begin_due(self) -> int:
-        """Give every free hand something, the last one an alert's first word."""
+        """Give every free carrier something, the last one an alert's first word."""
         begun = 0
-        shared = self._hands.free - (self._hands.number > 1)
+        shared = self._carriers.free - (self._carriers.number > 1)
         while shared > 0 and (words := self._may_go()) and (got := self._begin(words, shared)):
             begun, shared = begun + got, shared - got
-        if self._hands.free and self._hands.number > 1 and self._may_go():
-            begun += self._begin("first", self._hands.free)
+        if self._carriers.free and self._carriers.number > 1 and self._may_go():
+            begun += self._begin("first", self._carriers.free)
         return begun
 
     def _may_go(self) -> Words | None:
@@ -193,14 +204,14 @@ class Pump:
     def _begin(self, words: Words, most: int) -> int:
         """Begin some of what is due; how many."""
         begun = 0
-        for delivery in self._outbox.due(self.name, self._now_ns(), most, words=words, besides=self._hands.alerts):
+        for delivery in self._outbox.due(self.name, self._now_ns(), most, words=words, besides=self._carriers.alerts):
             now_ns = self._now_ns()
             if not self.breaker.admits(delivery, now_ns):
                 continue
             if self._limit is not None and not delivery.urgent and not self._limit.take(now_ns):
                 continue
             self.breaker.began()
-            self._hands.give(delivery)
+            self._carriers.give(delivery)
             begun += 1
         return begun
 
@@ -239,6 +250,7 @@ class Pump:
         """A round; whether the record refused it."""
         try:
             self._round()
+            self._look()
         except StoreError as error:
             self.store_refused += 1
             if not self._refusal:
@@ -250,12 +262,25 @@ class Pump:
         self._refusal = ""
         return False
 
+    def _look(self) -> None:
+        """See every so often how long alerts have waited, whatever they wait for."""
+        now_ns = self._now_ns()
+        if self._looked_ns is not None and abs(seconds_between(self._looked_ns, now_ns)) < LOOK_S:
+            return
+        self._looked_ns = now_ns
+        since_ns = self._outbox.waits_since_ns(self.name)
+        waits = since_ns is not None and seconds_between(since_ns, now_ns) > WAITS_S
+        words = f"alerts wait for {self.name} since more than {WAITS_S / 60.0:g} minutes; see to the receiver"
+        if waits and not self._waits:
+            _log.error(words)
+        self._waits = words if waits else ""
+
     # waiting
 
     def _await(self, seen: int) -> None:
         """Until something is committed, comes back or falls due."""
         wait_s = LONGEST_SLEEP_S
-        if self._hands.free > (self._hands.number > 1):  # else nothing can be begun before a hand comes back
+        if self._carriers.free > (self._carriers.number > 1):  # else nothing can be begun before a carrier comes back
             with contextlib.suppress(StoreError):  # the next round will say so
                 wait_s = self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S))
         self._outbox.await_change(seen, wait_s)
@@ -263,16 +288,16 @@ class Pump:
     def _until_due_s(self, latest_ns: int) -> float:
         now_ns = self._now_ns()
         due_ns = self._next_ns(now_ns)
-        if due_ns is None or due_ns <= now_ns:  # what is due and was not begun waits for a hand, which wakes us
+        if due_ns is None or due_ns <= now_ns:  # what is due and was not begun waits for a carrier, which wakes us
             due_ns = latest_ns
         return max(seconds_between(now_ns, min(due_ns, latest_ns)), 0.001)
 
     def _next_ns(self, now_ns: int) -> int | None:
-        """When something may be begun next, if a hand is free; None when nothing waits."""
+        """When something may be begun next, if a carrier is free; None when nothing waits."""
         words = self._may_go()
         if words is None:
             return None
-        under_way = self._hands.alerts
+        under_way = self._carriers.alerts
         due_ns = self._outbox.next_attempt_ns(
             self.name, words="urgent" if words == "urgent" else "all", besides=under_way
         )
@@ -288,13 +313,13 @@ class Pump:
     def _finish(self) -> None:
         deadline_ns = after(self._now_ns(), FINISH_S)
         try:
-            while self._hands.alerts and (left_s := seconds_between(self._now_ns(), deadline_ns)) > 0.0:
-                self._hands.await_one(left_s)
-                for carried in self._hands.take():
+            while self._carriers.alerts and (left_s := seconds_between(self._now_ns(), deadline_ns)) > 0.0:
+                self._carriers.await_one(left_s)
+                for carried in self._carriers.take():
                     self._hear(carried)
             self._write_down()
         except StoreError as error:
             _log.warning(
                 "%s: what came of the last deliveries was not written down, they go again: %s", self.name, error
             )
-        self._hands.rest()
+        self._carriers.rest()

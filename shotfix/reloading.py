@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from shotfix.charter import Charter
     from shotfix.config import SiteConfig
     from shotfix.registry import Registry
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,6 @@ def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter
     # The ground stays the one that is in memory, whatever lies at its place now.
     place = replace(charter.place, ground_file=None, ground_sha256=None, ground_sigma_m=None)
     replace(charter, place=place).core(charter.share(registry))
-    air, events = config.air.air(), calendar_of(config, time.time_ns())
+    air, events = config.air.air(), calendar_of(config, time.time_ns(), lambda said: _log.info("%s", said))
     keyring = Keyring(registry.keys, registry.revoked)
     return Reload(config, registry, words, keyring, air, events, setups_of(registry, air))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alerts.act import Act
     from alerts.alert import Alert, Audio
     from alerts.record.store import Store
+    from alerts.review.acts import Decision
     from alerts.review.reviews import Reviews
 
 PUBLISHED_LLR = 6.0
@@ -65,6 +66,13 @@ def apply(store: Store, act: Act, outcome: str = "published") -> None:
         review=told,
     )
     store.keep([revised], [], act.at_ns)
+
+
+def submit(reviews: Reviews, decision: Decision, desk: Desk | None = None) -> tuple[Alert, ...]:
+    """What a centre does with a decision: the desk's revisions go into the record."""
+    said = (desk or Desk(mode="live")).act(decision.act, decision.known, decision.earlier)
+    reviews.store.keep(said, [], decision.act.at_ns)
+    return said
 
 
 def entries(reviews: Reviews, incident_id: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""One bounded HTTP request: however a receiver dawdles, it takes so long and so much, and no more."""
+"""One bounded HTTP request: however a receiver dawdles, it takes only so long, and only so much."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BoundedHttp:
 
     A read or write that is let wait has a time-out of its own in every library; what none bounds is their sum, by which
     a receiver that sends one byte every few seconds could hold a thread for ever. Here each request has a deadline, and
-    every wait on the wire ends with it. The look-up of names is not bounded: it happened before.
+    every wait on the wire ends with it. The look-up of names happened before; `bounded_resolver` sees to it.
 
     Parameters
     ----------

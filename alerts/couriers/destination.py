@@ -83,8 +83,8 @@ class Destination:
     Parameters
     ----------
     url : str
-        ``https://host[:port]/path``; plain http only together with ``allow_private``. It may hold a token, hence it
-        is not shown.
+        ``https://host[:port]/path``; plain http only together with ``allow_private``, and then only to addresses
+        inside one's own network. It may hold a token, hence it is not shown.
     allow_private : bool
         Allow loopback and private addresses: for a receiver in the same building, and for the demo. Link-local
         addresses, a cloud's metadata service, multicast and tunnels stay refused.
@@ -154,22 +154,21 @@ class Destination:
         OSError
             When the name does not resolve.
         """
-        addresses = (resolve or _system_resolver)(self.host, self.port)
+        addresses = (resolve or system_resolver)(self.host, self.port)
         if not addresses:
             raise OSError(f"{self.host} has no address")
         for address in addresses:
             why = why_refused(address, allow_private=self.allow_private)
             if why is not None:
                 raise RefusedError(f"{self.host} is {address}, which is not a public address: {why}")
+            if self.url.startswith("http:") and why_refused(address) is None:
+                raise RefusedError(
+                    f"{self.host} is {address}, a public address: use https, http can be read on the way"
+                )
         if ":" not in self.host and _ENDS_IN_A_NUMBER.fullmatch(self.host) and self.host not in addresses:
             # 0x08.010.2056 is 8.8.8.8 to some programs, and a name or another address to others.
             raise RefusedError(f"{self.host} is a spelling that programs read differently: write {addresses[0]}")
         return addresses[0]
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public Internet, seen through the ways of writing IPv4 inside IPv6."""
-    return why_refused(address) is None
 
 
 def why_refused(address: str, *, allow_private: bool = False) -> str | None:
@@ -235,6 +234,7 @@ def _check_host(host: str, *, bracketed: bool) -> None:
         raise ValueError("a host name is of letters, digits, hyphens and full stops; other scripts as xn--...")
 
 
-def _system_resolver(host: str, port: int) -> list[str]:
+def system_resolver(host: str, port: int) -> list[str]:
+    """What the system says of a name; no wait of its own is bounded, see `alerts.couriers.bounded_resolver`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

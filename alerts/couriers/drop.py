@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from acoustic.instant import SECOND
 from alerts.alert import Alert, decode
 from alerts.delivery import HOUR_S, Receipt
-from alerts.words import plain
+from alerts.words import plain, radio_line
 
 if TYPE_CHECKING:
     from alerts.delivery import Delivery
@@ -25,6 +26,8 @@ MOST_FILES: Final = 100_000
 LONGEST_NS: Final = 30 * DAY_NS
 MOST_INCIDENTS: Final = 500
 """On the map; the latest. It is written anew with each alert, so that a stormy night must not make it grow for ever."""
+LARGEST_BYTES: Final = 16 * 1024 * 1024
+"""Of what is read again at the start: no alert is nearly so large."""
 SWEEP_NS: Final = round(HOUR_S) * SECOND
 MODE: Final = 0o640
 """Who may read: the owner and the folder's group, and nobody else."""
@@ -40,6 +43,9 @@ _REMEDIES: Final = {
     errno.ENOTDIR: "it is no folder: name one",
     errno.EIO: "the disk is failing: look at the system's log",
     errno.ESTALE: "mount it anew",
+    errno.EISDIR: "a folder has the name of a file of ours: take it away",
+    errno.ENXIO: "something that is no file has the name of one of ours: take it away",
+    errno.ELOOP: "a link has the name of a file of ours: take it away",
 }
 
 
@@ -58,8 +64,9 @@ class Drop:
     A file appears whole or not at all, and is on the disk when the receipt says so; it holds the alert exactly as it
     was stored. The map is an RFC 7946 feature collection of the incidents of which something was told within a day, as
     they stand: a cancelled one is gone from it, since a map that is drawn as it is must not show what was withdrawn;
-    that it was stands in its own file. The map is written after the file and before the receipt, and only then: in
-    quiet hours it is as old as the last alert, hence whoever draws it looks at the times in it.
+    that it was stands in its own file. Each feature has the property ``line``: the alert in one line for the radio. The
+    map is written after the file and before the receipt, and only then: in quiet hours it is as old as the last alert,
+    hence whoever draws it looks at the times in it.
 
     Files older than ``longest_ns``, and the oldest beyond ``most_files``, are swept; only names of this form are
     touched. A folder that is missing is not made: an unmounted disk must not be written under.
@@ -117,10 +124,10 @@ class Drop:
 
     def _write(self, alert: Alert, delivery: Delivery, now_ns: int) -> None:
         if self._standing is None:
-            self._standing = self._recall()
+            self._standing = self._recall(now_ns)
         path = self._folder / f"{delivery.message_id}.json"
         if not _holds(path, delivery.document):
-            self._files += not path.exists()
+            self._files += not os.path.lexists(path)
             _write_whole(path, delivery.document, delivery.queued_ns)
         self._note(self._standing, alert, delivery.queued_ns)
         self._draw(self._standing, now_ns)
@@ -134,8 +141,7 @@ class Drop:
     def _note(standing: dict[str, _Standing], alert: Alert, queued_ns: int) -> None:
         known = standing.get(alert.alert_id)
         if known is None or known.revision < alert.revision:
-            gone = alert.status == "cancelled"
-            features = () if gone else tuple(alert.to_geojson()["features"])
+            features = () if alert.status == "cancelled" else _features(alert)
             standing[alert.alert_id] = _Standing(alert.revision, queued_ns, features)
 
     def _draw(self, standing: dict[str, _Standing], now_ns: int) -> None:
@@ -150,20 +156,24 @@ class Drop:
         if not _holds(path, content):
             _write_whole(path, content, now_ns)
 
-    def _recall(self) -> dict[str, _Standing]:
-        """What earlier lives left: how the incidents stand that are not a day old."""
+    def _recall(self, now_ns: int) -> dict[str, _Standing]:
+        """What earlier lives left: how the incidents stand that are not a day old.
+
+        Whatever else lies there, or cannot be read, is passed over: it must not stop the alerts that are still to come.
+        """
         standing: dict[str, _Standing] = {}
         found = self._revisions()
         self._files = len(found)
         for path, told_ns in found:
-            # Reading all of a month would delay the first alert; the day's are enough, by the newest of them.
-            if found[-1][1] - told_ns > DAY_NS:
+            # Reading all of a month would delay the first alert; the day's are enough, and what a clock gone wrong
+            # dated a day ahead is none of it.
+            if abs(now_ns - told_ns) > DAY_NS:
                 continue
-            with contextlib.suppress(ValueError):  # somebody else's
-                alert = decode(path.read_bytes())
-                self._note(standing, alert, told_ns)
+            with contextlib.suppress(ValueError, OSError):  # somebody else's
+                self._note(standing, decode(_regular(path)), told_ns)
         for partial in self._folder.glob(f"*{_PARTIAL}"):
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder, or not ours to remove: who writes there will say so
+                partial.unlink(missing_ok=True)
         return standing
 
     # old files
@@ -175,8 +185,9 @@ class Drop:
             for entry in entries:
                 stem, _, number = entry.name.removesuffix(".json").rpartition("-r")
                 if entry.name.endswith(".json") and stem and number.isdigit():
-                    with contextlib.suppress(FileNotFoundError):
-                        found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns))
+                    with contextlib.suppress(OSError):
+                        if entry.is_file(follow_symlinks=False):
+                            found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns))
         return sorted(found, key=lambda one: (one[1], one[0].name))
 
     def _sweep(self, besides: str, now_ns: int) -> None:
@@ -186,8 +197,9 @@ class Drop:
         too_many = max(spare, 0) if len(found) + 1 > self._most_files else 0
         for number, (path, told_ns) in enumerate(found):
             if number < too_many or now_ns - told_ns > self._longest_ns:
-                path.unlink(missing_ok=True)
-                self.swept += 1
+                with contextlib.suppress(OSError):  # somebody's who keeps it: tried again within the hour
+                    path.unlink()
+                    self.swept += 1
         self._files = 1 + sum(path.exists() for path, _ in found)
 
     def _complaint(self, error: OSError) -> str:
@@ -196,18 +208,40 @@ class Drop:
         return f"not written to {plain(str(self._folder))}: {plain(reason)}; {remedy}"
 
 
+def _features(alert: Alert) -> tuple[dict[str, Any], ...]:
+    line = {"line": radio_line(alert)}
+    return tuple(one | {"properties": one["properties"] | line} for one in alert.to_geojson()["features"])
+
+
 def _holds(path: Path, content: bytes) -> bool:
-    """Whether it is there already, as it should be."""
+    """Whether it is there already, as it should be; a link, a pipe or a folder of that name is not it."""
     try:
-        return path.stat().st_size == len(content) and path.read_bytes() == content
-    except FileNotFoundError:
+        return path.lstat().st_size == len(content) and _regular(path) == content
+    except OSError:
         return False
+
+
+def _regular(path: Path) -> bytes:
+    """What is in a file that is one: whoever opens a pipe waits for ever.
+
+    Raises
+    ------
+    OSError
+        When it is none, or larger than any alert.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(file, "rb") as opened:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_BYTES:
+            raise OSError(errno.EINVAL, "not a file of ours")
+        return opened.read()
 
 
 def _write_whole(path: Path, content: bytes, told_ns: int) -> None:
     """Make a file that is there whole or not at all, by its name on the disk too; its time is when it was queued."""
     partial = path.with_name(path.name + _PARTIAL)
-    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = os.open(partial, flags, MODE)
     try:
         try:
             rest = memoryview(content)

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from acoustic.instant import SECOND
-from alerts.couriers.destination import Destination, RefusedError, Resolver
+from alerts.couriers.bounded_resolver import BoundedResolver
+from alerts.couriers.destination import Destination, RefusedError, Resolver, system_resolver
 from alerts.delivery import LATE_HEADER, Delivery, Receipt
 from alerts.words import plain
 
@@ -121,7 +122,8 @@ class Webhook:
     Every attempt has a fresh timestamp and fresh signatures under the same ``webhook-id``. Only an answer of 200 to
     299 counts, by its status alone; redirects are not followed. The host is resolved once for each attempt, and the
     address that was checked is the one connected to. However slow the receiver is, an attempt ends `FIRST_TIMEOUT_S`
-    (later `LATER_TIMEOUT_S`) after its connection was begun, and no more than a few kilobytes of an answer are read.
+    (later `LATER_TIMEOUT_S`) after its connection was begun, and no more than a few kilobytes of an answer are read;
+    the look-up of the name before that is awaited for `alerts.couriers.bounded_resolver.LONGEST_S`.
 
     An alert is sent whatever its size. Standard Webhooks recommends bodies under 20 kB, and most alerts are; one of a
     hundred rounds is not, and to leave rounds out, or to say nothing, would be worse than a long body.
@@ -173,7 +175,7 @@ class Webhook:
         self._name = name
         self._destination = destination
         self._secrets = tuple(secrets)
-        self._resolve = resolve
+        self._resolve = BoundedResolver(resolve or system_resolver)
         self._former_until_ns = former_until_ns
         self._source = source
         self._http = BoundedHttp(secure=destination.url.startswith("https:"), ca_file=ca_file)
@@ -220,7 +222,13 @@ class Webhook:
             words = f"{self._destination.host} does not resolve: {plain(str(error))}"
             return Receipt(delivered=False, detail=words, unanswered=True)
         body = body_of(delivery)
-        headers = {"host": self._host_header(), **self.headers(delivery, body, now_ns)}
+        try:
+            headers = {"host": self._host_header(), **self.headers(delivery, body, now_ns)}
+        except ValueError as error:
+            return Receipt(delivered=False, detail=f"cannot be sent: {plain(str(error))}")
+        if odd := [name for name, value in headers.items() if not (value.isascii() and value.isprintable())]:
+            words = f"cannot be sent: {odd[0]} would hold what no header can, something else than printable ASCII"
+            return Receipt(delivered=False, detail=words)
         within_s = FIRST_TIMEOUT_S if delivery.attempts < QUICK_ATTEMPTS else LATER_TIMEOUT_S
         try:
             # The certificate must be that of the name, though the connection goes to the address.
@@ -269,6 +277,6 @@ def _date(text: str) -> datetime | None:
     """A date of HTTP; None when it is none, or has no zone."""
     try:
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return None if date.tzinfo is None else date

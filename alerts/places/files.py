@@ -136,15 +136,16 @@ class CityFile:
 
     def _introduce(self, whole: Mapping[str, Any]) -> None:
         crs = whole.get("crs")
-        name = str(crs.get("properties", {}).get("name", "")) if isinstance(crs, dict) else ""
+        said = crs.get("properties") if isinstance(crs, dict) else None
+        name = str(said.get("name") or "") if isinstance(said, dict) else ""
         if name and not name.upper().endswith(_DEGREES):
             raise PlacesError(
                 f"{self.path}: in {name[:60]}, not in degrees; "
                 "convert it to longitude and latitude first (ogr2ogr -t_srs EPSG:4326)"
             )
         self.title = str(whole.get("name", ""))[:200]
-        said = (whole.get(key) for key in ("attribution", "copyright", "license", "licence"))
-        self.attribution = "; ".join(" ".join(each.split())[:500] for each in said if isinstance(each, str))
+        theirs = (whole.get(key) for key in ("attribution", "copyright", "license", "licence"))
+        self.attribution = "; ".join(" ".join(each.split())[:500] for each in theirs if isinstance(each, str))
 
     def _table(self, stream: IO[bytes]) -> Iterator[Feature]:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")

@@ -107,6 +107,7 @@ class _Tally:
     choices: tuple[Kind, ...] = ()
     mistakes: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
+    lacking_street: int = 0
     examples: list[str] = field(default_factory=list)
     first: dict[str, str] = field(default_factory=dict)
     somewhere: tuple[float, float] | None = None
@@ -217,6 +218,7 @@ def _read_file(
 def _keep(found: Found, feature: Feature, staging: Staging, tally: _Tally) -> None:
     if isinstance(found, Bad):
         tally.skipped += 1
+        tally.lacking_street += found.lacks_street
         tally.mistakes.update([found.mistake] if found.mistake else [])
         tally.first.setdefault(found.mistake, f"{feature.where}: {found.why}")
         if len(tally.examples) < EXAMPLES:
@@ -282,7 +284,14 @@ def _check_useful(given: Given, city: CityFile, tally: _Tally) -> None:
     passed = ", ".join(f"{count:,} {what}" for what, count in sorted(tally.passed.items()))
     why = tally.examples[0] if tally.examples else passed or "no rows"
     known = f"; its columns are {', '.join(city.header)[:200]}" if city.header else ""
-    raise ChoiceError(f"{given.path}: nothing of use in it, as {why}{known}; name its columns with --columns")
+    if tally.lacking_street and not city.header:
+        raise PlacesError(
+            f"{given.path}: no street in this file, {tally.lacking_street:,} house numbers alone ({why}); leave it "
+            "out, or take an extract with addr:street; a street under another name is said by --columns street=NAME"
+        )
+    raise PlacesError(
+        f"{given.path}: nothing of use in it, as {why}{known}; leave it out, or name its columns with --columns"
+    )
 
 
 def _check_near(path: Path, here: tuple[float, float] | None, places: list[tuple[Path, tuple[float, float]]]) -> None:

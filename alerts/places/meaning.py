@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
 import shapely
 from shapely.geometry import shape as shape_of
 
@@ -46,6 +47,9 @@ HINTS: Final[tuple[tuple[str, Kind], ...]] = (
     (r"\b(streets?|roads?|center ?lines?|centre ?lines?)\b", "streets"),
 )
 """What the name of a file or of its layer says of it, where its rows do not."""
+MOST_CROSSINGS: Final = 1_000
+"""Of a polygon with itself, in more than which it is not mended."""
+PAIRS_AT_ONCE: Final = 200_000
 SOUTHERNMOST, NORTHERNMOST = -60.0, 75.0  # no city stands beyond: such a latitude is a longitude
 
 
@@ -122,6 +126,7 @@ class Bad:
 
     why: str
     mistake: Literal["", "swapped", "projected"] = ""
+    lacks_street: bool = False
 
 
 Found = FoundAddress | FoundCrossing | FoundStreet | FoundArea | Passed | Unclear | Bad
@@ -143,6 +148,8 @@ def meaning(feature: Feature, columns: Columns, kind: Kind | None, hint: Kind | 
         return _placed_point(row, feature.geometry.get("coordinates"), kind)
     shape = _shape(feature.geometry)
     wrong = shape if isinstance(shape, Bad) else _misplaced(*shape.bounds)
+    if wrong is None and _too_wide(shape):
+        wrong = Bad("reaches over the line of 180 degrees; cut it there (RFC 7946, 3.1.9)")
     if wrong is not None:
         return wrong
     if shape.geom_type.endswith("LineString"):
@@ -156,7 +163,7 @@ def _placed_point(row: Row, coordinates: Any, kind: Kind | None) -> Found:
     # By hand: there are a million of them in a state's file, and shapely needs ten times as long.
     try:
         longitude, latitude = round(float(coordinates[0]), 7), round(float(coordinates[1]), 7)
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         return Bad("not a GeoJSON geometry")
     if not (math.isfinite(longitude) and math.isfinite(latitude)):
         return Bad("no latitude and longitude")
@@ -170,12 +177,38 @@ def _shape(geometry: dict[str, Any]) -> Any:
         if made.is_empty:
             return Bad("an empty geometry")
         if made.geom_type.endswith("Polygon") and not made.is_valid:
+            if _tangled(made):
+                return Bad(f"crosses itself more than {MOST_CROSSINGS:,} times; mend it first")
             made = _polygonal(shapely.make_valid(made))
     except Exception:  # noqa: BLE001  (whatever others write: shapely raises half a dozen kinds)
         return Bad("not a GeoJSON geometry")
     if made is None or not all(math.isfinite(value) for value in made.bounds):
         return Bad("not a GeoJSON geometry")
     return made
+
+
+def _tangled(shape: Any) -> bool:
+    """Whether it crosses itself so often that mending it takes minutes: a time by the square of the crossings."""
+    corners, ring = shapely.get_coordinates(shapely.get_parts(shapely.boundary(shape)), return_index=True)
+    ends = np.stack([corners[:-1], corners[1:]], axis=1)
+    sides = shapely.linestrings(ends[(ring[:-1] == ring[1:]) & np.any(ends[:, 0] != ends[:, 1], axis=1)])
+    tree = shapely.STRtree(sides)
+    left = 3 * len(sides) + 2 * MOST_CROSSINGS  # of any ring each side meets itself and two others
+    step = max(1, PAIRS_AT_ONCE // max(1, len(sides)))
+    for begin in range(0, len(sides), step):
+        left -= tree.query(sides[begin : begin + step], predicate="intersects").shape[1]
+        if left < 0:
+            return True
+    return False
+
+
+def _too_wide(shape: Any) -> bool:
+    """Whether some part of it is wider than half the Earth."""
+    west, _, east, _ = shape.bounds
+    if east - west <= 180.0:
+        return False
+    bounds = shapely.bounds(shapely.get_parts(shape))
+    return bool(np.any(bounds[:, 2] - bounds[:, 0] > 180.0))
 
 
 def _polygonal(mended: Any) -> Any:
@@ -211,7 +244,7 @@ def _point(row: Row, latitude: float, longitude: float, kind: Kind | None) -> Fo
     if kind not in {None, "addresses", "intersections"}:
         return Bad(f"a point, where {kind} were said to be")
     if row.number():
-        return Bad(f"house number {row.number()} without a street")
+        return Bad(f"house number {row.number()} without a street", lacks_street=True)
     return Bad("a street without a house number") if street else Passed("points without an address")
 
 

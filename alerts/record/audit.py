@@ -244,6 +244,8 @@ def _is_old(entry: Entry, row: sa.Row[Any]) -> bool:
 def _incidents(connection: sa.Connection) -> Fault | None:
     """The first incident whose row is not what its last revision says."""
     for incident, alert in _last_words(connection):
+        if isinstance(alert, Fault):
+            return alert
         said = said_of(alert) | {"alert_id": alert.alert_id, "published": incident.published}
         wrong = [name for name, value in said.items() if getattr(incident, name) != value]
         if alert.outcome == "published" and not incident.published:
@@ -265,12 +267,17 @@ def _damage(connection: sa.Connection) -> Fault | None:
     return Fault(0, "damaged", f"the file is damaged ({words}): keep it aside, and restore it from a backup")
 
 
-def _last_words(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Alert]]:
+def _last_words(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Alert | Fault]]:
+    """Each incident's row with its last revision, or with why that cannot be read."""
     incident, alert = tables.incident, tables.alert
     last = sa.and_(alert.c.alert_id == incident.c.alert_id, alert.c.revision == incident.c.revision)
     rows = connection.execute(sa.select(incident, alert.c.document).join(alert, last))
     for row in rows.yield_per(200):
-        yield row, decode(row.document)
+        try:
+            yield row, decode(bytes(row.document))
+        except (TypeError, ValueError) as error:  # SQLite lets other programs put anything there
+            text = f"{row.alert_id} revision {row.revision} cannot be read: {error}"
+            yield row, Fault(0, "document-altered", text)
 
 
 def _without_incident(connection: sa.Connection) -> Fault | None:

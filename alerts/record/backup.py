@@ -11,9 +11,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from alerts.record import tables
 from alerts.record.database import Database, StoreError
-from alerts.record.postgres import address_of
+from alerts.record.postgres import address_of, open_postgres
 
 
 def copy_record(database: Database, connection: sa.Connection, schema: int, at: str) -> str:
@@ -50,8 +49,7 @@ def copy_file(path: Path, target: Path) -> None:
     StoreError
         When the target is there, the copy is not what was copied, or the disk refuses.
     """
-    if target.exists():
-        raise StoreError(f"{target}: exists; move it away, or name another file for the copy")
+    _check_target(target)
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
@@ -77,15 +75,18 @@ def copy_file(path: Path, target: Path) -> None:
 
 
 def dump_server(where: str, target: Path) -> None:
-    """Copy a server's record into a file of ``pg_dump``, for ``pg_restore``; the tables of the record only.
+    """Copy a server's record into a file of ``pg_dump``: the whole schema that it lies in, with its guards.
+
+    Guards are functions of the schema, which ``pg_dump`` leaves out when it is asked for tables alone. The copy goes
+    back into an empty database by ``pg_restore --clean --if-exists --dbname=NEW FILE``; a schema is in it too, and one
+    of that name is there already.
 
     Raises
     ------
     StoreError
-        When the target is there, the program is not installed, or fails.
+        When the target is there, the server does not answer, the program is not installed, or fails.
     """
-    if target.exists():
-        raise StoreError(f"{target}: exists; move it away, or name another file for the copy")
+    _check_target(target)
     program = shutil.which("pg_dump")
     if program is None:
         raise StoreError("pg_dump is not installed: install PostgreSQL's client programs, of the server's version")
@@ -93,9 +94,10 @@ def dump_server(where: str, target: Path) -> None:
     bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
     # The password goes by the environment: everybody may read the words of a command.
     secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}
-    wanted = [f"--table={name}" for name in tables.metadata.tables]
+    schema = _schema_of(where).replace('"', '""')
+    wanted = f'--schema="{schema}"'  # without the marks it would be a pattern
     partial = target.with_name(f"{target.name}.partial")
-    command = [program, "--format=custom", *wanted, f"--file={partial}", f"--dbname={bare.render_as_string()}"]
+    command = [program, "--format=custom", wanted, f"--file={partial}", f"--dbname={bare.render_as_string()}"]
     try:
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # never open to others
@@ -110,6 +112,26 @@ def dump_server(where: str, target: Path) -> None:
         raise StoreError(f"{target}: {error.strerror}; make room, or check its permissions") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _check_target(target: Path) -> None:
+    if target.exists():
+        raise StoreError(f"{target}: exists; move it away, or name another file for the copy")
+    if not target.parent.is_dir():
+        raise StoreError(f"{target.parent}: no such folder; make it first, or name another file for the copy")
+
+
+def _schema_of(where: str) -> str:
+    """The schema that a server's record lies in."""
+    database = open_postgres(where)
+    try:
+        with database.reading() as connection:
+            name: str | None = connection.exec_driver_sql("select current_schema()").scalar()
+    finally:
+        database.close()
+    if name is None:
+        raise StoreError(f"{database.name}: there is no schema to copy; name the record's database")
+    return name
 
 
 def _compare(path: Path, ours: sqlite3.Connection, copy: sqlite3.Connection) -> None:

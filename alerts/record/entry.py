@@ -24,6 +24,7 @@ LedgerKind = Literal[
     "note",
     "link",
     "delivery-dead",
+    "delivery-revived",
     "retired",  # documents were let go of by age or size; its body has their digests
     "migrated",
     "export",

@@ -56,10 +56,24 @@ _POSTGRES: Final = (
 )
 
 
-def put_guards(connection: sa.Connection) -> None:
-    """Put them in place, where there are none; in the transaction that makes the tables."""
-    for statement in _SQLITE if connection.dialect.name == "sqlite" else _POSTGRES:
-        connection.exec_driver_sql(statement.replace("%", "%%") if connection.dialect.name != "sqlite" else statement)
+def put_guards(connection: sa.Connection) -> tuple[str, ...]:
+    """Put in place those that are missing, in the transaction of the caller; which they were."""
+    missing, on_server = missing_guards(connection), connection.dialect.name != "sqlite"
+    if missing:
+        for statement in _POSTGRES if on_server else _SQLITE:
+            _put(connection, statement, missing, on_server=on_server)
+    return missing
+
+
+def _put(connection: sa.Connection, statement: str, missing: tuple[str, ...], *, on_server: bool) -> None:
+    words = statement.split()
+    if words[1] == "trigger":
+        name, table = words[2], words[words.index("on") + 1]
+        if name not in missing:
+            return
+        if on_server:  # one that was switched off is there, and missed all the same
+            connection.exec_driver_sql(f"drop trigger if exists {name} on {table}")
+    connection.exec_driver_sql(statement.replace("%", "%%") if on_server else statement)
 
 
 def missing_guards(connection: sa.Connection) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ there that could miss it. Whoever cuts must change this file too. A copy of it o
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -75,7 +76,10 @@ class HeadsFile:
         return True
 
     def read(self) -> tuple[Head, ...]:
-        """All notes, in the order they were made; a line that a power failure cut short is passed over.
+        """All notes, in the order they were made.
+
+        A line that a power failure cut short is passed over, and so is one whose number a flipped bit made greater than
+        the next one's: none was noted so.
 
         Raises
         ------
@@ -88,7 +92,9 @@ class HeadsFile:
             return ()
         except OSError as error:
             raise StoreError(f"{self.path}: {error.strerror}; check the path and its permissions") from error
-        return tuple(head for line in content.splitlines() if (head := _head(line)) is not None)
+        heads = [head for line in content.splitlines() if (head := _head(line)) is not None]
+        following = [*(head.sequence for head in heads[1:]), math.inf]
+        return tuple(head for head, after in zip(heads, following, strict=False) if head.sequence <= after)
 
     def _is_cut_short(self) -> bool:
         try:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from acoustic.instant import parse_instant
+from alerts.alert import decode
 from alerts.record import tables
+from alerts.record.intact import is_intact
 
 if TYPE_CHECKING:
     from alerts.alert import Alert
@@ -21,11 +23,11 @@ def note_alert(connection: sa.Connection, alert: Alert) -> None:
     """Write what a revision says into its incident's row; a new row, or one version more.
 
     A revision older than what the row has of it already changes nothing. ``changed_by`` is the person whose act the
-    revision says for the first time, else the machine. Acts that it names are marked as applied.
+    revision names and the one before it did not, else the machine. Acts that it names are marked as applied.
     """
-    applied = _apply(connection, alert)
+    said = said_of(alert) | {"changed_by": _who(connection, alert)}
+    _apply(connection, alert)
     row = connection.execute(_STANDS, {"its_id": alert.incident_id}).one_or_none()
-    said = said_of(alert) | {"changed_by": alert.review.by if applied and alert.review is not None else MACHINE}
     if row is None:
         fresh = {"incident_id": alert.incident_id, "alert_id": alert.alert_id, "version": 1}
         connection.execute(_BEGIN, fresh | said | _UNTOUCHED)
@@ -34,13 +36,30 @@ def note_alert(connection: sa.Connection, alert: Alert) -> None:
         connection.execute(_SAY, said | {"its_id": alert.incident_id})
 
 
-def _apply(connection: sa.Connection, alert: Alert) -> bool:
-    """Mark the acts that an alert names; whether one of them was not marked before."""
+def _who(connection: sa.Connection, alert: Alert) -> str:
+    """Who made the last act that a revision names and the one before it did not.
+
+    Whether an act was marked as applied does not say it: of two alerts that it concerns, the first marks it.
+    """
     if alert.review is None or not alert.review.acts:
-        return False
+        return MACHINE
+    row = connection.execute(_BEFORE, {"its_alert_id": alert.alert_id, "its_revision": alert.revision}).one_or_none()
+    # One that was altered holds up no later word: it names nothing.
+    earlier = decode(row.document).review if row is not None and is_intact(row.document, row.sha256) else None
+    named = [name for name in alert.review.acts if earlier is None or name not in earlier.acts]
+    if not named:
+        return MACHINE
+    by = sa.select(tables.act.c.by).where(tables.act.c.act_id == named[-1])
+    return connection.execute(by).scalar_one_or_none() or alert.review.by
+
+
+def _apply(connection: sa.Connection, alert: Alert) -> None:
+    """Mark the acts that an alert names."""
+    if alert.review is None or not alert.review.acts:
+        return
     act = tables.act
     named = sa.and_(act.c.act_id.in_(alert.review.acts), act.c.applied.is_(False))
-    return bool(connection.execute(sa.update(act).where(named).values(applied=True)).rowcount)
+    connection.execute(sa.update(act).where(named).values(applied=True))
 
 
 def said_of(alert: Alert) -> dict[str, Any]:
@@ -67,6 +86,15 @@ def said_of(alert: Alert) -> dict[str, Any]:
 # Built once: to build a statement costs more than to run it.
 _ITS: Final = tables.incident.c.incident_id == sa.bindparam("its_id")
 _STANDS: Final = sa.select(tables.incident.c.revision, tables.incident.c.published).where(_ITS)
+_BEFORE: Final = (
+    sa.select(tables.alert.c.document, tables.alert.c.sha256)
+    .where(
+        tables.alert.c.alert_id == sa.bindparam("its_alert_id"),
+        tables.alert.c.revision < sa.bindparam("its_revision"),
+    )
+    .order_by(tables.alert.c.revision.desc())
+    .limit(1)
+)
 _BEGIN: Final = sa.insert(tables.incident)
 _SAID: Final = (
     "revision", "status", "mode", "outcome", "machine_outcome", "published", "merged_into", "first_ns", "published_ns",

@@ -14,6 +14,7 @@ from alerts.record.entry import KINDS, START, Entry, LedgerKind, append, entry_o
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from alerts.record.database import Database
     from alerts.record.heads import Head
     from alerts.record.store import Store
 
@@ -29,11 +30,11 @@ class Ledger:
 
     Parameters
     ----------
-    store : Store
+    store : Store or Database
         The record that holds it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store | Database) -> None:
         self._store = store
 
     append = staticmethod(append)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -102,6 +103,7 @@ def _transaction(database: Database) -> Iterator[sa.Connection]:
             with connection.begin():
                 if database.path is None:
                     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # as long as a large record takes
+                    driver.patience_s = math.inf
                 yield connection
         finally:
             if database.path is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from alerts.record import tables
 from alerts.record.database import Database, StoreError, is_url
-from alerts.record.guards import put_guards
+from alerts.record.guards import missing_guards, put_guards
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -20,6 +21,8 @@ MOST_READ_BYTES: Final = 16 << 20
 """A file up to here is checked before it is used, its indexes too, which takes a quarter of a second."""
 MOST_CHECKED_BYTES: Final = 128 << 20
 """Up to here its pages are, without the indexes; a greater one is for `shotfix record check`."""
+
+_log = logging.getLogger(__name__)
 
 _TABLES: Final = {1: {"meta", "alert", "outbox", "attempt"}}
 """What records of older programs hold."""
@@ -50,7 +53,7 @@ def open_database(where: Path | str) -> Database:
 
 
 def prepare(database: Database) -> None:
-    """Make the tables where there are none; refuse what is not ours, or newer than this program.
+    """Make the tables where there are none; put back guards; refuse what is not ours, or newer than this program.
 
     Raises
     ------
@@ -72,6 +75,17 @@ def prepare(database: Database) -> None:
         from alerts.record.migrate import migrate  # noqa: PLC0415  (its tools are paid for when they are wanted)
 
         migrate(database, schema)
+    _put_back_guards(database)
+
+
+def _put_back_guards(database: Database) -> None:
+    """Put guards back that somebody took away, or that a restored copy came without."""
+    with database.reading() as connection:
+        missing = missing_guards(connection)
+    if missing:
+        with database.writing() as connection:
+            missing = put_guards(connection)
+        _log.warning("%s: put guards back that were missing: %s", database.name, ", ".join(missing))
 
 
 def check(database: Database) -> None:

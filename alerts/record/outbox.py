@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 
-from acoustic.instant import after
-from alerts.delivery import GONE_S, DeadLetter, Delivery, Receipt, wait_s
+from acoustic.instant import SECOND, after
+from alerts.delivery import GONE_S, LONGEST_WAIT_S, DeadLetter, Delivery, Receipt, wait_s
 from alerts.record import tables
+from alerts.record.intact import is_intact
 from alerts.record.ledger import Ledger
+from alerts.record.outbox_statements import CHANGE, LOG, OPEN_ROAD, ROW, Words, due_now, next_due, of_its_alert
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -22,14 +25,14 @@ if TYPE_CHECKING:
 State = Literal["pending", "sent", "dead", "unknown"]
 """What a delivery is after it was settled; unknown when the record does not know it (any more)."""
 
-Words = Literal["all", "first", "urgent"]
-"""Which deliveries: all; an alert's first word that was never tried; those that no limit may hold up."""
-
-NEAR: Final = 64
-"""How many of the longest waiting are looked at first: in a storm it costs too much to sort them all each time."""
-
 DIED: Final[LedgerKind] = "delivery-dead"
+REVIVED: Final[LedgerKind] = "delivery-revived"
 ACTOR: Final = "machine"  # no person decided it
+ALTERED: Final = Receipt(delivered=False, detail="not carried: it was altered in the record; restore it from a backup")
+SET_BACK_NS: Final = SECOND
+"""By how much the clock must go back before what waits is looked at."""
+
+_log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -48,6 +51,9 @@ class Outbox:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._latest_ns: dict[str, int] = {}  # what the clock said at most, of each courier
+        self.altered: Counter[str] = Counter()
+        """By courier: what was given up since the start because it was altered in the record."""
 
     @property
     def changes(self) -> int:
@@ -73,6 +79,10 @@ class Outbox:
     ) -> list[Delivery]:
         """What this courier is to carry now, the longest due first.
 
+        What was altered in the record is carried by nobody: it is given up here, as dead. When the clock was set back,
+        nothing waits for the time that it was wrong by: what was not tried yet is due, and a retry waits no longer than
+        one may.
+
         Parameters
         ----------
         courier : str
@@ -87,18 +97,39 @@ class Outbox:
             Alerts that are under way already.
         """
         told = {"courier": courier, "now_ns": now_ns, "most": limit, "besides": tuple(besides)}
-        with self._store.reading() as connection:
-            rows = connection.execute(_due(words, bool(besides), near=True), told).all()
-            if len(rows) < limit:  # what stands in front waits for something; so look at all
-                rows = connection.execute(_due(words, bool(besides), near=False), told).all()
-            return [_delivery(row) for row in rows]
+        self._heed_clock(courier, now_ns)
+        while True:
+            with self._store.reading() as connection:
+                rows = connection.execute(due_now(words, bool(besides), near=True), told).all()
+                if len(rows) < limit:  # what stands in front waits for something; so look at all
+                    rows = connection.execute(due_now(words, bool(besides), near=False), told).all()
+            altered = [row for row in rows if not is_intact(row.document, row.sha256)]
+            if not altered:
+                return [_delivery(row) for row in rows]
+            self._give_up(altered, now_ns)
+
+    def _give_up(self, altered: Sequence[Any], now_ns: int) -> None:
+        self._store.write(lambda connection: _give_up(connection, altered, now_ns))
+        for row in altered:
+            self.altered[row.courier] += 1
+            _log.error("%s revision %d is not carried by %s: it was altered in the record; restore it from a backup",
+                       row.alert_id, row.revision, row.courier)  # fmt: skip
+
+    def _heed_clock(self, courier: str, now_ns: int) -> None:
+        """Look, at the first call and whenever the clock went back, at what waits for a time that was never."""
+        latest_ns = self._latest_ns.get(courier)
+        if latest_ns is None or now_ns < latest_ns - SET_BACK_NS:
+            self._store.write(lambda connection: _bring_forward(connection, courier, now_ns))
+            self._latest_ns[courier] = now_ns
+        else:
+            self._latest_ns[courier] = max(latest_ns, now_ns)
 
     def next_attempt_ns(self, courier: str, *, words: Words = "all", besides: Collection[str] = ()) -> int | None:
         """When this courier is wanted next, wall clock UTC; None when nothing waits for it. As `due`."""
         told = {"courier": courier, "besides": tuple(besides)}
         with self._store.reading() as connection:
-            near: int | None = connection.execute(_next_due(words, bool(besides), near=True), told).scalar()
-            return near or connection.execute(_next_due(words, bool(besides), near=False), told).scalar()
+            near: int | None = connection.execute(next_due(words, bool(besides), near=True), told).scalar()
+            return near or connection.execute(next_due(words, bool(besides), near=False), told).scalar()
 
     def settle(self, delivery: Delivery, receipt: Receipt, now_ns: int) -> State:
         """Write down what came of one attempt; as `settle_many`."""
@@ -132,7 +163,7 @@ class Outbox:
         latest = sa.select(sa.func.max(each.c.attempt_id)).where(each.c.outbox_id == box.c.outbox_id).scalar_subquery()
         wanted = (
             sa.select(box, alert.c.kind, last.c.status_code, last.c.detail)
-            .join(alert, _of_its_alert())
+            .join(alert, of_its_alert())
             .outerjoin(last, last.c.attempt_id == latest)
             .where(box.c.courier == courier, box.c.state == "dead")
             .order_by(box.c.settled_ns, box.c.outbox_id)
@@ -140,15 +171,48 @@ class Outbox:
         with self._store.reading() as connection:
             return [_dead_letter(row) for row in connection.execute(wanted)]
 
-    def revive(self, courier: str, now_ns: int) -> int:
-        """Try everything that was given up on this courier again, from the start; how many there are."""
+    def revive(self, courier: str, now_ns: int, by: str) -> int:
+        """Try everything that was given up on this courier again, from the start; how many there are.
+
+        Who did is entered in the ledger by the same commit, unless there was nothing to revive.
+
+        Parameters
+        ----------
+        courier : str
+            By whom it was to be carried.
+        now_ns : int
+            Wall clock, UTC.
+        by : str
+            Who wants it.
+
+        Raises
+        ------
+        StoreError
+            When the record refuses; nothing is revived then.
+        """
         box = tables.outbox
         again = (
             sa.update(box)
             .where(box.c.courier == courier, box.c.state == "dead")
             .values(state="pending", attempts=0, next_attempt_ns=now_ns, settled_ns=None)
         )
-        return self._store.write(lambda connection: connection.execute(again).rowcount)
+
+        def work(connection: sa.Connection) -> int:
+            count = connection.execute(again).rowcount
+            if count:
+                body = json.dumps({"courier": courier, "deliveries": count}).encode()
+                Ledger.append(connection, REVIVED, by, "", body, now_ns)
+            return count
+
+        return self._store.write(work)
+
+    def waits_since_ns(self, courier: str) -> int | None:
+        """When what waits longest for this courier was queued, wall clock UTC; None when nothing waits."""
+        box = tables.outbox
+        oldest = sa.select(sa.func.min(box.c.queued_ns)).where(box.c.courier == courier, box.c.state == "pending")
+        with self._store.reading() as connection:
+            since_ns: int | None = connection.execute(oldest).scalar()
+            return since_ns
 
     def counts(self, courier: str) -> dict[str, int]:
         """How many deliveries are pending, sent and dead."""
@@ -163,18 +227,18 @@ def _settle_all(connection: sa.Connection, settled: Sequence[tuple[Delivery, Rec
     states = [_settle(connection, *one) for one in settled]
     opened = {delivery.courier: now_ns for delivery, receipt, now_ns in settled if receipt.delivered}
     for courier, now_ns in opened.items():
-        connection.execute(_OPEN_ROAD, {"of": courier, "now_ns": now_ns})
+        connection.execute(OPEN_ROAD, {"of": courier, "now_ns": now_ns})
     return states
 
 
 def _settle(connection: sa.Connection, delivery: Delivery, receipt: Receipt, now_ns: int) -> State:
     which = {"alert_id": delivery.alert_id, "revision": delivery.revision, "courier": delivery.courier}
-    row = connection.execute(_ROW, which).one_or_none()
+    row = connection.execute(ROW, which).one_or_none()
     if row is None:  # the record was replaced, or the alert retired, while it was under way
         return "unknown"
     attempts = row.attempts + 1
     log = {"number": attempts, "at_ns": now_ns, "delivered": receipt.delivered, "detail": receipt.detail}
-    connection.execute(_LOG, log | {"outbox_id": row.outbox_id, "status_code": receipt.status_code})
+    connection.execute(LOG, log | {"outbox_id": row.outbox_id, "status_code": receipt.status_code})
     if row.state == "sent":  # settled before, by somebody whose receipt was thought lost
         return "sent"
     state, next_ns = _next(delivery, receipt, attempts, now_ns)
@@ -183,13 +247,31 @@ def _settle(connection: sa.Connection, delivery: Delivery, receipt: Receipt, now
         "next_attempt_ns": row.next_attempt_ns if next_ns is None else next_ns,
         "settled_ns": now_ns if next_ns is None else None,
     }
-    connection.execute(_CHANGE, {"row": row.outbox_id, **changes, **times})
+    connection.execute(CHANGE, {"row": row.outbox_id, **changes, **times})
     if state == "dead" and row.state != "dead":
         _bury(connection, delivery, receipt, attempts, now_ns)
     return state
 
 
-def _bury(connection: sa.Connection, delivery: Delivery, receipt: Receipt, attempts: int, now_ns: int) -> None:
+def _give_up(connection: sa.Connection, altered: Sequence[Any], now_ns: int) -> None:
+    """Bury what was altered, without an attempt."""
+    box = tables.outbox
+    for row in altered:
+        mine = sa.and_(box.c.alert_id == row.alert_id, box.c.revision == row.revision, box.c.courier == row.courier)
+        dead = sa.update(box).where(mine, box.c.state == "pending").values(state="dead", settled_ns=now_ns)
+        if connection.execute(dead).rowcount:
+            _bury(connection, row, ALTERED, row.attempts, now_ns)
+
+
+def _bring_forward(connection: sa.Connection, courier: str, now_ns: int) -> None:
+    box, latest_ns = tables.outbox, after(now_ns, LONGEST_WAIT_S)
+    waits = sa.and_(box.c.courier == courier, box.c.state == "pending", box.c.next_attempt_ns > now_ns)
+    connection.execute(sa.update(box).where(waits, box.c.attempts == 0).values(next_attempt_ns=now_ns))
+    late = sa.and_(waits, box.c.next_attempt_ns > latest_ns)
+    connection.execute(sa.update(box).where(late).values(next_attempt_ns=latest_ns))
+
+
+def _bury(connection: sa.Connection, delivery: Any, receipt: Receipt, attempts: int, now_ns: int) -> None:
     alert = tables.alert
     one = sa.and_(alert.c.alert_id == delivery.alert_id, alert.c.revision == delivery.revision)
     incident_id = connection.execute(sa.select(alert.c.incident_id).where(one)).scalar_one()
@@ -220,7 +302,7 @@ def _delivery(row: Any) -> Delivery:
         courier=row.courier,
         kind=row.kind,
         published_at=row.published_at,
-        document=bytes(row.document),
+        document=row.document,
         queued_ns=row.queued_ns,
         attempts=row.attempts,
         hurried=bool(row.hurried),
@@ -239,114 +321,3 @@ def _dead_letter(row: Any) -> DeadLetter:
         status_code=row.status_code,
         detail=row.detail or "",
     )
-
-
-# Statements, each built once: to build one costs more than to run it.
-
-
-@functools.cache
-def _due(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
-    """What is due; ``near`` looks no further than the `NEAR` that have waited longest, however many there are."""
-    box, alert = tables.outbox, tables.alert
-    facts = [box.c[name] for name in ("alert_id", "revision", "courier", "queued_ns", "attempts")]
-    return (
-        sa.select(*facts, alert.c.kind, alert.c.published_at, alert.c.document, _hurried().label("hurried"))
-        .join(alert, _of_its_alert())
-        .where(_first_pending(), _besides(besides), _which(words), box.c.next_attempt_ns <= sa.bindparam("now_ns"))
-        .where(_in_front() if near else sa.true())
-        .order_by(box.c.next_attempt_ns, box.c.outbox_id)
-        .limit(sa.bindparam("most"))
-    )
-
-
-@functools.cache
-def _next_due(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
-    box = tables.outbox
-    wanted = sa.select(box.c.next_attempt_ns).where(_first_pending(), _besides(besides))
-    wanted = wanted.where(_in_front() if near else sa.true())
-    if words != "all":
-        wanted = wanted.join(tables.alert, _of_its_alert()).where(_which(words))
-    return wanted.order_by(box.c.next_attempt_ns).limit(1)
-
-
-def _in_front() -> sa.ColumnElement[bool]:
-    front = tables.outbox.alias("front")
-    waits = sa.and_(front.c.courier == sa.bindparam("courier"), front.c.state == "pending")
-    longest = sa.select(front.c.outbox_id).where(waits).order_by(front.c.next_attempt_ns, front.c.outbox_id)
-    return tables.outbox.c.outbox_id.in_(longest.limit(NEAR))
-
-
-def _of_its_alert() -> sa.ColumnElement[bool]:
-    box, alert = tables.outbox, tables.alert
-    return sa.and_(alert.c.alert_id == box.c.alert_id, alert.c.revision == box.c.revision)
-
-
-def _first_pending() -> sa.ColumnElement[bool]:
-    """Pending, and no earlier revision of the same alert still is."""
-    box, earlier = tables.outbox, tables.outbox.alias("earlier")
-    before = sa.select(sa.literal(1)).where(_waits_beside(earlier), earlier.c.revision < box.c.revision)
-    return sa.and_(box.c.courier == sa.bindparam("courier"), box.c.state == "pending", _first_of(before, box).is_(None))
-
-
-def _hurried() -> sa.ColumnElement[bool]:
-    """A revision that a later one which must not wait stands behind."""
-    box, alert = tables.outbox, tables.alert
-    later, its = tables.outbox.alias("later"), tables.alert.alias("its")
-    behind = (
-        sa.select(sa.literal(1))
-        .select_from(later.join(its, sa.and_(its.c.alert_id == later.c.alert_id, its.c.revision == later.c.revision)))
-        .where(_waits_beside(later), later.c.revision > box.c.revision, its.c.kind != "revised")
-    )
-    return sa.and_(alert.c.kind == "revised", _first_of(behind, box).is_not(None))
-
-
-def _waits_beside(other: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Pending, of the same alert and courier.
-
-    The empty text keeps a database from looking by courier and state, which all that waits has in common: it must look
-    by the alert, of which there are few rows. One that has not counted its rows yet would choose the other way.
-    """
-    box = tables.outbox
-    courier, state = other.c.courier.concat(""), other.c.state.concat("")
-    return sa.and_(other.c.alert_id == box.c.alert_id, courier == box.c.courier, state == "pending")
-
-
-def _first_of(found: sa.Select[Any], box: sa.Table) -> sa.ScalarSelect[Any]:
-    """As a value, which is looked up row by row for the few that are asked for; a join would be made for all."""
-    return found.limit(1).correlate(box).scalar_subquery()
-
-
-def _which(words: Words) -> sa.ColumnElement[bool]:
-    kind = tables.alert.c.kind
-    if words == "first":
-        return sa.and_(kind == "new", tables.outbox.c.attempts == 0)
-    return sa.or_(kind != "revised", _hurried()) if words == "urgent" else sa.true()
-
-
-def _besides(some: bool) -> sa.ColumnElement[bool]:
-    return tables.outbox.c.alert_id.not_in(sa.bindparam("besides", expanding=True)) if some else sa.true()
-
-
-_ROW: Final = sa.select(
-    tables.outbox.c.outbox_id, tables.outbox.c.attempts, tables.outbox.c.state, tables.outbox.c.next_attempt_ns
-).where(
-    tables.outbox.c.alert_id == sa.bindparam("alert_id"),
-    tables.outbox.c.revision == sa.bindparam("revision"),
-    tables.outbox.c.courier == sa.bindparam("courier"),
-)
-_LOG: Final = sa.insert(tables.attempt)
-_CHANGE: Final = (
-    sa.update(tables.outbox)
-    .where(tables.outbox.c.outbox_id == sa.bindparam("row"))
-    .values({name: sa.bindparam(name) for name in ("state", "attempts", "unanswered", "next_attempt_ns", "settled_ns")})
-)
-_OPEN_ROAD: Final = (
-    sa.update(tables.outbox)
-    .where(
-        tables.outbox.c.courier == sa.bindparam("of"),
-        tables.outbox.c.state == "pending",
-        tables.outbox.c.unanswered,
-        tables.outbox.c.next_attempt_ns > sa.bindparam("now_ns"),
-    )
-    .values(next_attempt_ns=tables.outbox.c.queued_ns)  # since then: so that they go in the order they came
-)

@@ -14,6 +14,10 @@ gap, and their order is that of the commits."""
 
 LOCK_TIMEOUT_MS: Final = 10_000
 STATEMENT_TIMEOUT_MS: Final = 60_000
+WRITE_PATIENCE_S: Final = 30.0
+"""A server that says nothing for so long while it is written to is taken for one that hangs: alerts wait behind it."""
+READ_PATIENCE_S: Final = 75.0
+"""While it is only read: longer than the server itself lets a statement take."""
 IDLE_TIMEOUT_MS: Final = 120_000
 """A session that dies with a transaction open (its machine lost power) is ended by the server after so long."""
 
@@ -119,6 +123,12 @@ def _engine(url: sa.URL) -> sa.Engine:
     # Pinged before use: a server that was restarted in between is met anew, by nobody's error.
     engine = sa.create_engine(url, connect_args=dict(_CONNECT), pool_pre_ping=True, hide_parameters=True, **POOL)
 
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_: object, __: object, words: Any, names: Any) -> Any:
+        from alerts.record.patience import PatientConnection  # noqa: PLC0415  (the driver is paid for by who uses it)
+
+        return PatientConnection.connect(*words, **names)
+
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: object) -> None:
         before, connection.autocommit = connection.autocommit, True
@@ -132,9 +142,12 @@ def _engine(url: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
+        driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get(READS):
+            driver.patience_s = READ_PATIENCE_S
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         else:
+            driver.patience_s = WRITE_PATIENCE_S
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_RIGHT})")
 
     return engine

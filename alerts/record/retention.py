@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from acoustic.instant import after
+from alerts.act import decode_act
 from alerts.record import tables
 from alerts.record.audit import Document, Gone
 from alerts.record.database import StoreError
@@ -17,6 +19,8 @@ from alerts.record.entry import append
 from alerts.record.guards import let_access_go
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from alerts.record.store import Store
 
 DAY_S: Final = 86_400.0
@@ -25,6 +29,9 @@ TOUCHED: Final = ("act", "opinion", "acknowledge", "disposition", "pin", "note",
 """Kinds of entries by which people made an incident theirs: it stays. That somebody claimed it and let go is none."""
 _BATCH: Final = 25
 """Incidents that go in one transaction: alerts that come meanwhile wait for no more."""
+_FOUND: Final = 200
+"""Incidents that are looked for at once, while nobody has to wait."""
+_COUNTED: Final = ("incidents", "documents", "document_bytes", "deliveries", "attempts")
 _PAGES: Final = 2_000
 
 
@@ -82,9 +89,9 @@ class Retired:
 def retire(store: Store, now_ns: int, keep: Keep) -> Retired:
     """Let go of what may go, a few incidents at a time; each leaves an entry that names its documents' digests.
 
-    Never goes: what was published once, what people judged, noted, pinned or linked, what is still to be delivered,
-    what is part of an incident that stays, what is younger than the floor. Nor the last revision that was kept: the
-    next one is numbered after it.
+    Never goes: what was published once, what people judged, noted, pinned, linked, merged or split, or have in hand
+    now, what is still to be delivered, what is part of an incident that stays, what is younger than the floor. Nor the
+    last revision that was kept: the next one is numbered after it.
 
     Parameters
     ----------
@@ -101,19 +108,19 @@ def retire(store: Store, now_ns: int, keep: Keep) -> Retired:
         When the record refuses; what went by then is gone, entry and all.
     """
     floor_ns = after(now_ns, -keep.floor_s)
-    gone = dict.fromkeys(("incidents", "documents", "document_bytes", "deliveries", "attempts", "access"), 0)
+    gone = dict.fromkeys((*_COUNTED, "access"), 0)
     if keep.most_age_s is not None:
         before_ns = min(floor_ns, after(now_ns, -keep.most_age_s))
-        while _add(gone, store.write(lambda c: _some(c, before_ns, None, "age", now_ns))):
-            pass
+        for some in _found(store, before_ns, now_ns):
+            _add(gone, store.write(functools.partial(_let_go, some, before_ns, None, "age", now_ns)))
     left_bytes = None
     if keep.most_bytes is not None:
         left_bytes = _document_bytes(store)
-        while left_bytes > keep.most_bytes:
+        found = _found(store, floor_ns, now_ns)
+        while left_bytes > keep.most_bytes and (some := next(found, ())):
             over = left_bytes - keep.most_bytes
-            went = store.write(lambda c, over=over: _some(c, floor_ns, over, "bytes", now_ns))  # type: ignore[misc]
-            if not _add(gone, went):
-                break
+            went = store.write(functools.partial(_let_go, some, floor_ns, over, "bytes", now_ns))
+            _add(gone, went)
             left_bytes -= went["document_bytes"]
     if keep.attempt_age_s is not None:
         before_ns = after(now_ns, -keep.attempt_age_s)
@@ -140,10 +147,9 @@ def give_room_back(store: Store) -> None:
                 (left,) = driver.execute("PRAGMA freelist_count").fetchone()
 
 
-def _add(gone: dict[str, int], went: dict[str, int]) -> int:
+def _add(gone: dict[str, int], went: dict[str, int]) -> None:
     for name, count in went.items():
         gone[name] += count
-    return went["incidents"]
 
 
 def _document_bytes(store: Store) -> int:
@@ -152,25 +158,74 @@ def _document_bytes(store: Store) -> int:
         return int(connection.execute(total).scalar_one())
 
 
-def _some(connection: sa.Connection, before_ns: int, most_bytes: int | None, why: str, now_ns: int) -> dict[str, int]:
-    """Remove some of the oldest incidents that may go; up to about so many bytes of documents."""
-    went = dict.fromkeys(("incidents", "documents", "document_bytes", "deliveries", "attempts"), 0)
-    for incident_id, alert_id in connection.execute(_may_go(before_ns)).all():
-        for name, count in _remove(connection, incident_id, alert_id, why, now_ns).items():
+class _Said(msgspec.Struct):
+    """Of a document, whether people said something of it."""
+
+    review: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _found(store: Store, before_ns: int, now_ns: int) -> Iterator[Sequence[str]]:
+    """Names of incidents that may go, the oldest first, a few at a time.
+
+    It only reads: to look at all that stay takes long, and must hold up nobody who writes.
+    """
+    row = tables.incident.c
+    wanted = _may_go(before_ns, now_ns).limit(_FOUND)
+    rows: Sequence[sa.Row[Any]] = ()
+    while True:
+        behind: sa.ColumnElement[bool] = sa.true()
+        if rows:
+            at_ns = rows[-1].published_ns
+            same = sa.and_(row.published_ns == at_ns, row.incident_id > rows[-1].incident_id)
+            behind = sa.and_(row.published_ns >= at_ns, sa.or_(row.published_ns > at_ns, same))
+        with store.reading() as connection:
+            rows = connection.execute(wanted.where(behind)).all()
+            names = _nobody_s(connection, rows)
+        for first in range(0, len(names), _BATCH):
+            yield names[first : first + _BATCH]
+        if len(rows) < _FOUND:
+            return
+
+
+def _nobody_s(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[str]:
+    """Names of those of which people said nothing: their act may be about another, as what was split off has none."""
+    act = tables.act.c
+    untold = [decode_act(body) for body in connection.execute(sa.select(act.body).where(~act.applied)).scalars()]
+    on_its_way = {one.into for one in untold}
+    return [row.incident_id for row in rows if row.alert_id not in on_its_way and _is_machine_s(row.document)]
+
+
+def _is_machine_s(document: bytes) -> bool:
+    try:
+        return bytes(msgspec.json.decode(document, type=_Said).review) == b"null"
+    except msgspec.DecodeError:  # somebody altered it: that it was is evidence too
+        return False
+
+
+def _let_go(
+    names: Sequence[str], before_ns: int, most_bytes: int | None, why: str, now_ns: int, connection: sa.Connection
+) -> dict[str, int]:
+    """Remove those of them that still may go; up to about so many bytes of documents."""
+    went = dict.fromkeys(_COUNTED, 0)
+    still = _may_go(before_ns, now_ns).where(tables.incident.c.incident_id.in_(names))
+    for incident_id in _nobody_s(connection, connection.execute(still).all()):
+        for name, count in _remove(connection, incident_id, why, now_ns).items():
             went[name] += count
         if most_bytes is not None and went["document_bytes"] >= most_bytes:
             break
     return went
 
 
-def _may_go(before_ns: int) -> sa.Select[Any]:
+def _may_go(before_ns: int, now_ns: int) -> sa.Select[Any]:
     incident, alert, box, ledger = tables.incident, tables.alert, tables.outbox, tables.ledger
-    into = incident.alias("into")
+    into, last = incident.alias("into"), alert.alias("last")
+    newest_said = sa.and_(last.c.alert_id == incident.c.alert_id, last.c.revision == incident.c.revision)
     stored = sa.select(sa.func.max(alert.c.stored_ns)).where(alert.c.alert_id == incident.c.alert_id).scalar_subquery()
     newest = sa.select(sa.func.max(alert.c.number)).scalar_subquery()
     stays = (
         sa.exists().where(box.c.alert_id == incident.c.alert_id, box.c.state == "pending"),
-        sa.exists().where(alert.c.alert_id == incident.c.alert_id, alert.c.outcome == "published"),
+        # Something added to a column hides its index: by that SQLite would look at all that was ever published.
+        sa.exists().where(alert.c.alert_id == incident.c.alert_id, alert.c.outcome + "" == "published"),
         sa.exists().where(alert.c.alert_id == incident.c.alert_id, alert.c.number == newest),
         sa.exists().where(ledger.c.about == incident.c.incident_id, ledger.c.kind.in_(TOUCHED)),
         sa.exists().where(tables.act.c.alert_id == incident.c.alert_id),
@@ -181,22 +236,26 @@ def _may_go(before_ns: int) -> sa.Select[Any]:
     )
     untouched = (
         incident.c.published.is_(False),
+        incident.c.published_ns < before_ns,  # by itself it says little; it finds them among the young
         incident.c.pinned.is_(False),
         incident.c.wants_second.is_(False),
+        sa.or_(incident.c.claimed_until_ns.is_(None), incident.c.claimed_until_ns <= now_ns),
         *(column.is_(None) for column in (
             incident.c.verdict, incident.c.acknowledged_by, incident.c.disposition, incident.c.case_number,
         )),
     )  # fmt: skip
     return (
-        sa.select(incident.c.incident_id, incident.c.alert_id)
+        sa.select(incident.c.incident_id, incident.c.alert_id, incident.c.published_ns, last.c.document)
+        .select_from(incident.join(last, newest_said))
         .where(*untouched, *(~each for each in stays), stored < before_ns)
-        .order_by(incident.c.first_ns, incident.c.incident_id)
-        .limit(_BATCH)
+        .order_by(incident.c.published_ns, incident.c.incident_id)
     )
 
 
-def _remove(connection: sa.Connection, incident_id: str, alert_id: str, why: str, now_ns: int) -> dict[str, int]:
+def _remove(connection: sa.Connection, incident_id: str, why: str, now_ns: int) -> dict[str, int]:
     incident, alert, box = tables.incident, tables.alert, tables.outbox
+    mine = sa.select(incident.c.alert_id).where(incident.c.incident_id == incident_id)
+    alert_id = connection.execute(mine).scalar_one()
     size = sa.func.length(alert.c.document).label("size")
     wanted = sa.select(alert.c.alert_id, alert.c.revision, alert.c.number, alert.c.outcome, alert.c.sha256, size)
     rows = connection.execute(wanted.where(alert.c.alert_id == alert_id).order_by(alert.c.number)).all()
@@ -205,8 +264,8 @@ def _remove(connection: sa.Connection, incident_id: str, alert_id: str, why: str
     for first in range(0, len(documents), 1_000):
         body = msgspec.json.encode(Gone(documents[first : first + 1_000], why))
         append(connection, "retired", ACTOR, incident_id, body, now_ns)
-    mine = sa.select(box.c.outbox_id).where(box.c.alert_id == alert_id)
-    attempts = connection.execute(sa.delete(tables.attempt).where(tables.attempt.c.outbox_id.in_(mine))).rowcount
+    boxes = sa.select(box.c.outbox_id).where(box.c.alert_id == alert_id)
+    attempts = connection.execute(sa.delete(tables.attempt).where(tables.attempt.c.outbox_id.in_(boxes))).rowcount
     deliveries = connection.execute(sa.delete(box).where(box.c.alert_id == alert_id)).rowcount
     connection.execute(sa.delete(alert).where(alert.c.alert_id == alert_id))
     connection.execute(sa.delete(incident).where(incident.c.incident_id == incident_id))

@@ -27,7 +27,7 @@ _REMEDIES: Final = (
 
 
 def open_sqlite(where: Path | str) -> Database:
-    """The file, which need not be there yet; nothing is changed in one that is not SQLite's.
+    """The file, which is made for its owner alone where it is not there yet; one that is not SQLite's stays as it was.
 
     Raises
     ------
@@ -46,6 +46,9 @@ def open_sqlite(where: Path | str) -> Database:
             with path.open("rb") as file:
                 if file.read(len(HEADER)) != HEADER:
                     raise StoreError(f"{path}: this is no SQLite file; name another record, or move this file away")
+        elif not path.exists():
+            # SQLite would have everybody read it, as the umask allows; it gives log and index the rights of the file.
+            path.touch(0o600)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}; check the path and its permissions") from error
     return Database(str(path), path, _engine(path), remedy, _is_whole)
@@ -86,9 +89,46 @@ def _is_whole(connection: sa.Connection) -> bool:
     return bool(driver.in_transaction)
 
 
+class _File:
+    """The file that was opened first, and no other that lies under its name later.
+
+    A second one would take what is written from then on, and the first would be gone with the program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._which: tuple[int, int] | None = None  # device and inode, from the first connection on
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection to it, which makes no file where there is none (any more)."""
+        self.check()
+        timeout_s = BUSY_TIMEOUT_MS / 1000.0
+        return sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=timeout_s, check_same_thread=False)
+
+    def check(self) -> None:
+        """Refuse another file in its place, or none.
+
+        Raises
+        ------
+        StoreError
+            When it was moved or replaced.
+        """
+        try:
+            facts = self._path.stat()
+        except FileNotFoundError:
+            which = None
+        else:
+            which = facts.st_dev, facts.st_ino
+        if self._which is not None and which != self._which:
+            raise StoreError(
+                f"{self._path}: it was moved or replaced under the program: stop the program, and put it back"
+            )
+        self._which = which
+
+
 def _engine(path: Path) -> sa.Engine:
-    url = sa.URL.create("sqlite", database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000.0}, hide_parameters=True, **POOL)
+    url, file = sa.URL.create("sqlite", database=str(path)), _File(path)
+    engine = sa.create_engine(url, creator=file.connect, hide_parameters=True, **POOL)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: object) -> None:
@@ -108,6 +148,7 @@ def _engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
+        file.check()
         reads = connection.get_execution_options().get(READS)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 

@@ -15,6 +15,7 @@ from alerts.record.audit import Kept
 from alerts.record.database import StoreError
 from alerts.record.entry import append
 from alerts.record.incidents import MACHINE, note_alert
+from alerts.record.intact import intact
 from alerts.record.writing import Writer
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Store:
         wanted = _documents().where(tables.alert.c.alert_id == alert_id, tables.alert.c.revision == revision)
         with self.reading() as connection:
             row = connection.execute(wanted).one_or_none()
-        return None if row is None else self._intact(row)
+        return None if row is None else intact(row)
 
     def alerts(self) -> Iterator[Alert]:
         """Every revision of every alert, in the order they were kept.
@@ -163,7 +164,7 @@ class Store:
             with self.reading() as connection:
                 rows = connection.execute(page).all()
             for row in rows:
-                yield decode(self._intact(row))
+                yield decode(intact(row))
             if len(rows) < _PAGE:
                 return
             last = rows[-1].number
@@ -173,15 +174,6 @@ class Store:
         counted = sa.select(tables.alert.c.outcome, sa.func.count()).group_by(tables.alert.c.outcome)
         with self.reading() as connection:
             return dict(connection.execute(counted).all())
-
-    def _intact(self, row: sa.Row[Any]) -> bytes:
-        document: Any = row.document
-        # SQLite lets other programs put text where bytes belong.
-        if not isinstance(document, bytes) or hashlib.sha256(document).hexdigest() != row.sha256:
-            raise StoreError(
-                f"{self.name}: {row.alert_id} revision {row.revision} was altered; restore it from a backup"
-            )
-        return document
 
     def _keep(
         self, connection: sa.Connection, alert: Alert, document: bytes, couriers: tuple[str, ...], now_ns: int

@@ -76,6 +76,22 @@ incident: Final = sa.Table(
     sa.Column("pinned", sa.Boolean, nullable=False),  # evidence: retention passes it over
     sa.Index("incident_time", "first_ns"),
     sa.Index("incident_queue", "outcome", "verdict", "first_ns"),
+    # None of mode, nor of place: SQLite would sort all of a city for a page that the order of numbers has at once.
+    sa.Index("incident_beat", "beat"),
+    # Of few rows each, so that no other question is answered by them. The words are those of `is_(False)`, and of the
+    # bare column: SQLite takes such an index only where a question has its very words.
+    sa.Index(
+        "incident_unpublished",
+        "published_ns",
+        sqlite_where=sa.text("published IS 0"),
+        postgresql_where=sa.text("published IS false"),
+    ),
+    sa.Index(
+        "incident_second",
+        "claimed_until_ns",
+        sqlite_where=sa.text("wants_second = 1"),
+        postgresql_where=sa.text("wants_second"),
+    ),
 )
 """Each incident as it stands."""
 

@@ -19,6 +19,7 @@ from alerts.review.rules import overruled
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from alerts.record.database import Database
     from alerts.record.store import Store
 
 State = Literal["confirmed", "unconfirmed", "unfounded", "other", "none"]
@@ -97,7 +98,7 @@ class _Told(msgspec.Struct):
     finding: Finding
 
 
-def accounting(store: Store, from_ns: int, to_ns: int, modes: Iterable[str] = ("live",)) -> Accounting:
+def accounting(store: Store | Database, from_ns: int, to_ns: int, modes: Iterable[str] = ("live",)) -> Accounting:
     """The account of a span of time, from the incidents and the findings in the ledger.
 
     The last finding of an incident counts, and the last number of minutes that anybody stated. A shooting of which no
@@ -123,7 +124,7 @@ def accounting(store: Store, from_ns: int, to_ns: int, modes: Iterable[str] = ("
     return _account(list(lines.values()), from_ns, to_ns)
 
 
-def _lines(store: Store, from_ns: int, to_ns: int, modes: tuple[str, ...]) -> dict[str, _Line]:
+def _lines(store: Store | Database, from_ns: int, to_ns: int, modes: tuple[str, ...]) -> dict[str, _Line]:
     row = tables.incident.c
     columns = (row.incident_id, row.published, row.machine_outcome, row.verdict, row.merged_into)
     wanted = sa.select(*columns).where(row.first_ns >= from_ns, row.first_ns < to_ns, row.mode.in_(modes))

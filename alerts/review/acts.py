@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from alerts.act import Act, ActKind, act_name, decode_act, encode_act
-from alerts.alert import Alert, decode
-from alerts.hand import alerts_concerned, concerns, in_order, objection
+from alerts.alert import Alert, decode, encode
+from alerts.hand import alerts_concerned, concerns, in_order, objection, root_of
 from alerts.record import tables
-from alerts.review.case import same_person
-from alerts.review.errors import ConflictError, ObjectionError
+from alerts.record.intact import intact
+from alerts.review.errors import ObjectionError
 from alerts.review.head import Head, read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from alerts.review.case import Case
+
+
+# What is stored never changes, and is read within a transaction for which others wait: each is decoded once.
+_act = functools.lru_cache(4_096)(decode_act)
+_alert = functools.lru_cache(32)(decode)
+
+MOST_TIED_BYTES: Final = 8 << 20
+"""Of alerts and acts that may hang together by merging: some hundred alerts of a hundred rounds each."""
+MOST_TOLD_BYTES: Final = 24 << 20
+"""Of those that any other act may travel with, so that what grew since can still be judged and undone; the journal
+takes entries of 32 MiB (`shotfix.segment.LARGEST_BODY_BYTES`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +57,7 @@ class Decision:
 
 
 def build(case: Case, kind: ActKind, said: Mapping[str, Any], note: str) -> Act:
-    """The act of this person about this incident.
-
-    It is later than all others of its alert, if by a nanosecond: whose word is the last must not depend on a clock that
-    was set back. Its entry in the ledger has what the clock said.
+    """The act of this person about this incident, at what the clock says; `after_all` puts it behind the others.
 
     Raises
     ------
@@ -56,8 +65,6 @@ def build(case: Case, kind: ActKind, said: Mapping[str, Any], note: str) -> Act:
         When what it says is out of range.
     """
     head = case.head
-    last = sa.select(sa.func.max(tables.act.c.at_ns)).where(tables.act.c.alert_id == head.alert_id)
-    last_ns = case.connection.execute(last).scalar_one()
     text = kind + msgspec.json.encode([dict(said), note], order="sorted").decode()
     return Act(
         act_id=act_name(head.alert_id, case.who, case.at_ns, text),
@@ -65,10 +72,18 @@ def build(case: Case, kind: ActKind, said: Mapping[str, Any], note: str) -> Act:
         alert_id=head.alert_id,
         incident_id=head.incident_id,
         by=case.who,
-        at_ns=case.at_ns if last_ns is None else max(case.at_ns, last_ns + 1),
+        at_ns=case.at_ns,
         note=note,
         **said,
     )
+
+
+def after_all(act: Act, earlier: Iterable[Act]) -> Act:
+    """The act later than all that it is tied to, if by a nanosecond; its entry in the ledger has what the clock said.
+
+    Whose word is the last, and what an undoing undoes, must not depend on a clock that was set back.
+    """
+    return replace(act, at_ns=max((act.at_ns, *(one.at_ns + 1 for one in earlier))))
 
 
 def write(
@@ -95,15 +110,20 @@ def write(
     Raises
     ------
     ConflictError
-        When the incident is not as it was looked at, or somebody else has it in hand.
+        When the incident is not as it was looked at; somebody else has it, or another that it changes, in hand; or it
+        is being merged or split.
     ObjectionError
-        When it makes no sense for this incident.
+        When it makes no sense for this incident, or hangs together with more than an entry of the journal may hold.
     """
     act = build(case, kind, said, note)
     if (again := repeated(case, act)) is not None:
         return again
     expect_free(case, expected_version)
     earlier, known = _tied(case.connection, act)
+    act = after_all(act, earlier)
+    _expect_settled(case, earlier)
+    _expect_unheld(case, act, earlier, known)
+    _expect_bearable(act, earlier, known)
     # An act that the desk has not heard of yet can be undone: it hears of them in their order.
     words = None if act.kind == "undo" else objection(act, known)
     if words is not None:
@@ -130,6 +150,42 @@ def expect_free(case: Case, expected_version: int) -> None:
     case.expect(expected_version)
 
 
+def _expect_settled(case: Case, earlier: tuple[Act, ...]) -> None:
+    """Refuse while rounds are on their way: what is said now is said of an incident that will be another."""
+    every = {act.act_id: act for act in earlier}
+    moving = [act for act in earlier if root_of(act, every).kind in ("merge", "split")]
+    row = tables.act.c
+    untold = sa.select(row.act_id).where(row.applied.is_(False), row.act_id.in_([act.act_id for act in moving]))
+    names = set(case.connection.execute(untold).scalars()) if moving else set()
+    for act in moving:
+        if act.act_id in names:
+            does = "undoing what merged or split" if act.kind == "undo" else "merging" if act.into else "splitting"
+            case.refuse(f"{act.by} is {does} it just now; look again in a moment", act.by)
+
+
+def _expect_bearable(act: Act, earlier: tuple[Act, ...], known: tuple[Alert, ...]) -> None:
+    """Refuse what would be too large to be told: an act travels with all that it hangs together with."""
+    most = MOST_TIED_BYTES if act.into is not None else MOST_TOLD_BYTES
+    size = sum(len(encode(alert)) for alert in known) + sum(len(encode_act(one)) for one in earlier)
+    if size > most:
+        remedy = "leave it on its own" if act.into is not None else "undo the last merging first, or ask for help"
+        raise ObjectionError(
+            f"{act.incident_id}: what was merged and split with it has {size >> 10} KiB, {most >> 10} at most; {remedy}"
+        )
+
+
+def _expect_unheld(case: Case, act: Act, earlier: tuple[Act, ...], known: tuple[Alert, ...]) -> None:
+    """Refuse while somebody else has in hand what else it changes: also what that is part of by now."""
+    incidents = {alert.alert_id: alert.incident_id for alert in known}
+    names = [incidents[name] for name in concerns(act, {one.act_id: one for one in earlier}) if name in incidents]
+    for name in names:  # it grows; merging never leads in a circle
+        head = case.head if name == case.head.incident_id else read_head(case.connection, name)
+        case.expect_unheld(head)
+        into = head.merged_into
+        if into is not None and into in incidents.values() and into not in names:
+            names.append(into)
+
+
 def repeated(case: Case, act: Act) -> Decision | None:
     """What came of it when it was told before; None when it is new."""
     told = stored(case.connection, act.act_id)
@@ -137,7 +193,7 @@ def repeated(case: Case, act: Act) -> Decision | None:
 
 
 def merge(case: Case, into: str, expected_version: int, note: str) -> Decision:
-    """Write that it is part of another incident, ``into``, which nobody else may have in hand.
+    """Write that it is part of another incident, ``into``, which nobody else may have in hand either.
 
     Raises
     ------
@@ -147,10 +203,6 @@ def merge(case: Case, into: str, expected_version: int, note: str) -> Decision:
     target = read_head(case.connection, into)
     if target.incident_id == case.head.incident_id:
         raise ObjectionError(f"{into}: an incident cannot become part of itself")
-    holder = target.holder(case.at_ns)
-    if holder is not None and not same_person(holder, case.who):
-        words = f"{into}: {holder} has it in hand; wait, or ask them to release it"
-        raise ConflictError(target.version, holder, words, target.claimed_until_ns)
     return write(case, "merge", {"into": target.alert_id}, expected_version, note)
 
 
@@ -158,7 +210,7 @@ def stored(connection: sa.Connection, act_id: str) -> Act | None:
     """The act of this name; None when there is none."""
     wanted = sa.select(tables.act.c.body).where(tables.act.c.act_id == act_id)
     body = connection.execute(wanted).scalar_one_or_none()
-    return None if body is None else decode_act(body)
+    return None if body is None else _act(body)
 
 
 def of_alert(connection: sa.Connection, alert_id: str) -> tuple[tuple[int, Act], ...]:
@@ -168,7 +220,7 @@ def of_alert(connection: sa.Connection, alert_id: str) -> tuple[tuple[int, Act],
         .where(tables.act.c.alert_id == alert_id)
         .order_by(tables.act.c.sequence)
     )
-    return tuple((row.sequence, decode_act(row.body)) for row in connection.execute(wanted))
+    return tuple((row.sequence, _act(row.body)) for row in connection.execute(wanted))
 
 
 def pending(connection: sa.Connection) -> tuple[Decision, ...]:
@@ -216,22 +268,31 @@ def _tied(connection: sa.Connection, act: Act) -> tuple[tuple[Act, ...], tuple[A
         named = {name for one in alerts.values() if one.review is not None for name in one.review.acts}
         every |= {one.act_id: one for one in _named(connection, named - set(every))}
         new = [name for name in alerts_concerned(act, every.values()) if name not in alerts and name not in new]
-        new = [name for name in new if _last(connection, name) is not None]
+        new = _stored_of(connection, new)
     concerned = set(alerts)
     tied = [one for one in in_order(every.values()) if concerned & set(concerns(one, every))]
     return tuple(one for one in tied if one.act_id != act.act_id), tuple(alerts.values())
 
 
+def _stored_of(connection: sa.Connection, alert_ids: list[str]) -> list[str]:
+    """Those of them of which anything was said, in their order."""
+    if not alert_ids:
+        return []
+    row = tables.alert.c
+    there = set(connection.execute(sa.select(row.alert_id).where(row.alert_id.in_(alert_ids)).distinct()).scalars())
+    return [alert_id for alert_id in alert_ids if alert_id in there]
+
+
 def _unapplied(connection: sa.Connection) -> list[Act]:
     wanted = sa.select(tables.act.c.body).where(tables.act.c.applied.is_(False)).order_by(tables.act.c.sequence)
-    return [decode_act(body) for body in connection.execute(wanted).scalars()]
+    return [_act(body) for body in connection.execute(wanted).scalars()]
 
 
 def _named(connection: sa.Connection, names: set[str]) -> list[Act]:
     if not names:
         return []
     wanted = sa.select(tables.act.c.body).where(tables.act.c.act_id.in_(sorted(names)))
-    return [decode_act(body) for body in connection.execute(wanted).scalars()]
+    return [_act(body) for body in connection.execute(wanted).scalars()]
 
 
 def last_said(connection: sa.Connection, alert_id: str) -> Alert:
@@ -250,10 +311,10 @@ def last_said(connection: sa.Connection, alert_id: str) -> Alert:
 
 def _last(connection: sa.Connection, alert_id: str) -> Alert | None:
     wanted = (
-        sa.select(tables.alert.c.document)
+        sa.select(*(tables.alert.c[name] for name in ("alert_id", "revision", "document", "sha256")))
         .where(tables.alert.c.alert_id == alert_id)
         .order_by(tables.alert.c.revision.desc())
         .limit(1)
     )
-    document = connection.execute(wanted).scalar_one_or_none()
-    return None if document is None else decode(bytes(document))
+    row = connection.execute(wanted).one_or_none()
+    return None if row is None else _alert(intact(row))

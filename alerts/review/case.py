@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from acoustic.instant import check_instant, instant_text
-from alerts.record.incidents import MACHINE
+from alerts.act import NO_PERSON
 from alerts.review.errors import ConflictError
 from alerts.review.head import Head, change_head, read_head
 
@@ -84,19 +84,20 @@ class Case:
                 "look again"
             )
 
-    def expect_unheld(self) -> None:
-        """Refuse to go on when somebody else holds a claim on it that has not run out.
+    def expect_unheld(self, other: Head | None = None) -> None:
+        """Refuse to go on when somebody else holds a claim on it, or on another incident, that has not run out.
 
         Raises
         ------
         ConflictError
             Then; it names who, and until when.
         """
-        holder = self.head.holder(self.at_ns)
+        head = other or self.head
+        holder = head.holder(self.at_ns)
         if holder is not None and not same_person(holder, self.who):
-            until_ns = self.head.claimed_until_ns or self.at_ns
+            until_ns = head.claimed_until_ns or self.at_ns
             words = f"{holder} has it in hand until {instant_text(until_ns, 3)}; wait, or ask them to release it"
-            raise ConflictError(self.head.version, holder, f"{self.head.incident_id}: {words}", until_ns)
+            raise ConflictError(head.version, holder, f"{head.incident_id}: {words}", until_ns)
 
     def refuse(self, words: str, changed_by: str | None = None) -> NoReturn:
         """Raise the conflict, in words."""
@@ -117,15 +118,15 @@ def open_case(connection: sa.Connection, ledger: Ledger, incident_id: str, who: 
 
 
 def check_person(who: str) -> None:
-    """Refuse what is no person's name; ``machine`` is the machine's.
+    """Refuse what is no person's name; some are what the ledger calls those who are none, as ``machine``.
 
     Raises
     ------
     ValueError
         Then.
     """
-    if same_person(who, MACHINE):
-        raise ValueError(f"who is {who!r}: that is what the machine is called; choose another name")
+    if who.casefold() in NO_PERSON:
+        raise ValueError(f"who is {who!r}: that is what the machine is called, or a part of it; choose another name")
     if not _PERSON.fullmatch(who):
         raise ValueError(f"who is {who[:80]!r}: expected 1 to 64 letters, digits, dots, at signs, hyphens, underscores")
 

@@ -1,4 +1,4 @@
-"""A head: an incident as it stands, with what people did about it; and how it is read and changed."""
+"""A head: an incident as it stands, with what people did about it, as it is read and changed."""
 
 from __future__ import annotations
 

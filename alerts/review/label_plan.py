@@ -1,4 +1,4 @@
-"""What of the labels is exported, and how; and how many it then were."""
+"""Plans of an export of labels: which it takes, in what form; with the count of what it took."""
 
 from __future__ import annotations
 

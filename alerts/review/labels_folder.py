@@ -52,6 +52,7 @@ def export(store: Store, folder: Path, plan: ExportPlan) -> ExportCounts:
         When the record cannot be read.
     """
     counts = ExportCounts()
+    is_new = not folder.exists()
     with complete(folder, FILES) as work:
         _write(store, work, plan, counts)
         counts.sha256 = hashlib.sha256((work / FILES[0]).read_bytes()).hexdigest()
@@ -59,6 +60,10 @@ def export(store: Store, folder: Path, plan: ExportPlan) -> ExportCounts:
         # Before it appears: an export that nobody knows of would be worse than an entry of one that failed.
         body = json.dumps({"what": "labels", "exact": plan.exact, "audio": counts.copied, **_brief(counts)})
         store.write(lambda connection: Ledger.append(connection, "export", plan.who, "", body.encode(), plan.at_ns))
+        for path in work.rglob("*"):  # what people said, and sounds of a street: for nobody else on this machine
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    if is_new:
+        folder.chmod(0o700)
     return counts
 
 

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from alerts.act import JUDGEMENTS, LONGEST_NOTE, Judgement, Person
-from alerts.hand import concerns, counting
+from alerts.hand import concerns, counting, root_of
 from alerts.record import tables
 from alerts.review import acts
 from alerts.review.case import same_person
@@ -17,6 +17,7 @@ from alerts.review.errors import ObjectionError
 from alerts.review.rules import SecondBecause, overruled
 
 if TYPE_CHECKING:
+    from alerts.act import Act
     from alerts.review.acts import Decision
     from alerts.review.case import Case
     from alerts.review.head import Head
@@ -145,26 +146,34 @@ def adjudicate(case: Case, judgement: Judgement, expected_version: int, note: st
     return _judge(case, opinion, expected_version, {"verdict": judgement, "disagreed": False})
 
 
-def undo(case: Case, act_id: str, expected_version: int, note: str) -> Decision:
+def undo(case: Case, act_id: str, expected_version: int, note: str, *, supervisor: bool) -> Decision:
     """Say that an act counts no more. Of a judgement, the one before it counts again, where there is one.
 
     What undoes can itself be undone. A first word that a second one was compared with stays on record as what it was;
-    a supervisor then decides.
+    a supervisor then decides. It takes the one who could say otherwise: what somebody else said that it was, or undid
+    of that, only a supervisor undoes, and a supervisor's word in any case.
 
     Raises
     ------
     ObjectionError
         When there is no such act of this incident, or it counts no more already.
+    ConflictError
+        When it takes a supervisor; or the incident is not as it was looked at, or is in somebody else's hands.
     """
     undoing = acts.build(case, "undo", {"undoes": act_id}, note)
     if (again := acts.repeated(case, undoing)) is not None:
         return again
     acts.expect_free(case, expected_version)
-    every = {act.act_id: act for act in acts.before(case.connection, undoing)}
+    earlier = acts.before(case.connection, undoing)
+    every = {act.act_id: act for act in earlier}
+    undoing = acts.after_all(undoing, earlier)
     if act_id not in every or case.head.alert_id not in concerns(every[act_id], every):
         raise ObjectionError(f"{case.head.incident_id}: no act {act_id[:40]!r} of it; see its acts")
     if every[act_id] not in counting(every.values()):
         raise ObjectionError(f"{act_id}: it is undone already; make the act again instead")
+    judged = root_of(every[act_id], every)
+    if judged.kind == "judge" and not supervisor:
+        _expect_own(case, every[act_id], judged)
     changes, body = _fall_back(case, {act.act_id for act in counting([*every.values(), undoing])})
     return acts.write(case, "undo", {"undoes": act_id}, expected_version, note, body=body, changes=changes)
 
@@ -206,6 +215,17 @@ def _judge(
     case.change("opinion", _told(opinion) | {"replaced": replaced, "second_because": because})
     _put(case, opinion)
     return decision
+
+
+def _expect_own(case: Case, undone: Act, judged: Act) -> None:
+    """Refuse to undo what another person said that it was, or did to that, and what a supervisor said."""
+    wanted = sa.select(tables.ledger.c.body).join(tables.act, tables.act.c.sequence == tables.ledger.c.sequence)
+    body = case.connection.execute(wanted.where(tables.act.c.act_id == judged.act_id)).scalar_one()
+    if msgspec.json.decode(body, type=_Judged).opinion.turn == SUPERVISOR:
+        case.refuse(f"{judged.by} decided it; only a supervisor can undo that", judged.by)
+    if not same_person(undone.by, case.who):
+        does = "judged it" if undone.kind == "judge" else "undid that"
+        case.refuse(f"{undone.by} {does}; only they or a supervisor can undo it", undone.by)
 
 
 class _Judged(msgspec.Struct):
@@ -263,7 +283,10 @@ def _remove(case: Case, turn: int) -> None:
 
 
 def _looked(case: Case) -> int:
-    """How often this person is on record as having looked at the incident itself, not at its blind side."""
+    """How often this person is on record as having looked at the incident itself, not at its blind side.
+
+    What lists, the queue and the events showed of it is not counted: the access log does not say what stood in them.
+    """
     table = tables.access
     mine = (table.c.about == case.head.incident_id) & (sa.func.lower(table.c.who) == case.who.lower())
     seeing = table.c.what.like("GET %") & ~table.c.what.like("%/blind%")

@@ -27,6 +27,7 @@ import sqlalchemy as sa
 
 from acoustic.instant import seconds_between
 from alerts.record import tables
+from alerts.record.intact import is_intact
 from alerts.review.case import same_person
 from alerts.review.head import COLUMNS, Head, head_of
 
@@ -151,7 +152,7 @@ def _candidates(connection: sa.Connection, who: str, *, supervisor: bool) -> Ite
     for want, condition in _WANTED:
         if want == "adjudicate" and not supervisor:
             continue
-        newest = sa.select(*COLUMNS, said.document).select_from(joined).where(condition)
+        newest = sa.select(*COLUMNS, said.document, said.sha256).select_from(joined).where(condition)
         newest = newest.order_by(_row.first_ns.desc(), _row.incident_id).limit(MOST_READ)
         first_look = want in ("judge", "acknowledge")
         spoke = {} if first_look else _reviewers(connection, condition)
@@ -159,7 +160,7 @@ def _candidates(connection: sa.Connection, who: str, *, supervisor: bool) -> Ite
             head = head_of(row)
             knows = [*spoke.get(head.incident_id, ()), head.acknowledged_by if want == "second" else None]
             if not any(same_person(one, who) for one in knows):
-                yield want, head, _automatic(row["document"])
+                yield want, head, _automatic(row["document"], row["sha256"])
 
 
 def _reviewers(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> dict[str, list[str]]:
@@ -172,8 +173,11 @@ def _reviewers(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> 
     return found
 
 
-def _automatic(document: bytes | None) -> bool:
-    return document is not None and "full-automatic" in msgspec.json.decode(document, type=_Told).what.flags
+def _automatic(document: bytes | None, sha256: str) -> bool:
+    """Also no where the document was altered: it waits all the same, and whoever opens it is told."""
+    if document is None or not is_intact(document, sha256):
+        return False
+    return "full-automatic" in msgspec.json.decode(document, type=_Told).what.flags
 
 
 def _waiting(want: Want, head: Head, automatic: bool, urgency: float, now_ns: int) -> Waiting:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from acoustic.instant import EARLIEST_NS, LATEST_NS
 from alerts.alert import Alert, decode
 from alerts.record import tables
+from alerts.record.intact import intact
 from alerts.review.head import COLUMNS, Head, head_of
 from alerts.review.opinions import FIRST, SECOND, SUPERVISOR, Opinion, read
 from alerts.review.rules import SecondBecause
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from alerts.policy import Outcome
+    from alerts.record.database import Database
     from alerts.record.store import Store
 
 _PAGE: Final = 200
@@ -80,7 +82,7 @@ class Reviewed:
 
 
 def reviewed(
-    store: Store, from_ns: int = EARLIEST_NS, to_ns: int = LATEST_NS, modes: Iterable[str] = ("live",)
+    store: Store | Database, from_ns: int = EARLIEST_NS, to_ns: int = LATEST_NS, modes: Iterable[str] = ("live",)
 ) -> Iterator[Reviewed]:
     """Each incident that was judged, of those whose first round was in a span of time, in that order.
 
@@ -96,11 +98,25 @@ def reviewed(
     while True:
         with store.reading() as connection:
             rows = connection.execute(_page(last, to_ns, wanted_modes)).mappings().all()
-            page = [_reviewed(connection, head_of(row), row["document"]) for row in rows]
+            page = [_reviewed(connection, head_of(row), intact(row)) for row in rows]
         yield from (one for one in page if one is not None)
         if len(rows) < _PAGE:
             return
         last = (rows[-1]["first_ns"], rows[-1]["incident_id"])
+
+
+def left_out(store: Store | Database, from_ns: int, to_ns: int, modes: Iterable[str]) -> dict[str, int]:
+    """How many incidents of other modes were judged in a span of time, by mode: what `reviewed` says nothing of."""
+    row = tables.incident.c
+    judged = sa.exists().where(tables.opinion.c.incident_id == row.incident_id)
+    wanted = (
+        sa.select(row.mode, sa.func.count())
+        .where(row.first_ns >= from_ns, row.first_ns < to_ns, row.mode.not_in(tuple(modes)), judged)
+        .group_by(row.mode)
+        .order_by(row.mode)
+    )
+    with store.reading() as connection:
+        return dict(connection.execute(wanted).all())
 
 
 def _page(last: tuple[int, str], to_ns: int, modes: tuple[str, ...]) -> sa.Select[tuple[object, ...]]:
@@ -109,7 +125,7 @@ def _page(last: tuple[int, str], to_ns: int, modes: tuple[str, ...]) -> sa.Selec
     behind = (row.first_ns > last[0]) | ((row.first_ns == last[0]) & (row.incident_id > last[1]))
     judged = sa.exists().where(tables.opinion.c.incident_id == row.incident_id)
     return (
-        sa.select(*COLUMNS, said.document)
+        sa.select(*COLUMNS, said.document, said.sha256)
         .select_from(tables.incident.join(tables.alert, newest))
         .where(behind, row.first_ns < to_ns, row.mode.in_(modes), judged)
         .order_by(row.first_ns, row.incident_id)
@@ -129,13 +145,14 @@ def _reviewed(connection: sa.Connection, head: Head, document: bytes) -> Reviewe
     if not opinions:
         return None
     of = tables.alert.c
-    then = sa.select(of.document).where(of.alert_id == head.alert_id, of.revision == opinions[0].revision)
-    judged = connection.execute(then).scalar_one_or_none()
+    wanted = sa.select(of.alert_id, of.revision, of.document, of.sha256)
+    then = wanted.where(of.alert_id == head.alert_id, of.revision == opinions[0].revision)
+    judged = connection.execute(then).one_or_none()
     return Reviewed(
         head,
         opinions,
-        decode(bytes(document)),
-        None if judged is None else decode(bytes(judged)),
+        decode(document),
+        None if judged is None else decode(intact(judged)),
         _because(connection, head.incident_id, opinions[0]),
     )
 

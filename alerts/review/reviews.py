@@ -243,10 +243,27 @@ class Reviews:
         return self._act(incident_id, who, at_ns, "split", {"shot_ids": shot_ids}, expected_version, note)
 
     def undo(
-        self, incident_id: str, who: str, at_ns: int, act_id: str, *, expected_version: int, note: str = ""
+        self,
+        incident_id: str,
+        who: str,
+        at_ns: int,
+        act_id: str,
+        *,
+        expected_version: int,
+        note: str = "",
+        supervisor: bool = False,
     ) -> Decision:
-        """Say that an act counts no more; nothing is erased."""
-        return self._with(incident_id, who, at_ns, lambda case: opinions.undo(case, act_id, expected_version, note))
+        """Say that an act counts no more; nothing is erased.
+
+        Parameters
+        ----------
+        supervisor : bool
+            Whether this person may say otherwise than others did: a judgement that is not one's own needs it.
+        """
+        return self._with(
+            incident_id, who, at_ns,
+            lambda case: opinions.undo(case, act_id, expected_version, note, supervisor=supervisor),
+        )  # fmt: skip
 
     def pending(self) -> tuple[Decision, ...]:
         """Acts that no revision names yet, in the order they were made: to be submitted again at the start."""

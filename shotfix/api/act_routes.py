@@ -26,9 +26,10 @@ from shotfix.api.act_bodies import (
     UndoBody,
 )
 from shotfix.api.answers import Done, Withheld
+from shotfix.api.audio import is_whole
 from shotfix.api.call import Call, Operation, version_of
 from shotfix.api.problems import Problem
-from shotfix.api.views import view
+from shotfix.api.views import is_in_hand, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 2.0
 """How long an answer waits for the revision that an act leads to."""
+
+BLIND_MAY: Final = frozenset({"claim", "release", "opinion", "note"})
+"""What somebody does who has it in hand to say blindly what it was: what is refused to them, and why, would tell."""
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +156,15 @@ async def undo(call: Call) -> Response:
     act = call.room.services.reviews.undo
     return await _decide(
         call,
-        lambda name: act(name, call.who, call.now_ns, body.act_id, expected_version=_version(call), note=body.note),
+        lambda name: act(
+            name,
+            call.who,
+            call.now_ns,
+            body.act_id,
+            expected_version=_version(call),
+            note=body.note,
+            supervisor=call.has("supervisor"),
+        ),
     )
 
 
@@ -180,6 +192,10 @@ def _do(call: Call, name: str, act: Callable[[str], Any]) -> Any:
     """Check the version, where the act itself does not, and do it; a conflict says when the other change was."""
     reviews = call.room.services.reviews
     version = _version(call)
+    if call.operation.name not in BLIND_MAY:
+        for each in {name, getattr(call.body, "into", name)}:
+            if reviews.must_be_blind(each, call.who, call.now_ns):
+                raise is_in_hand()
     try:
         if version is not None and not call.operation.decides:
             _expect(reviews.head(name), version)
@@ -217,16 +233,18 @@ def _changed_at(call: Call, name: str) -> str | None:
 
 
 def _listened(call: Call, name: str) -> bool:
-    """Whether this person fetched a clip of it, as the access log has it."""
+    """Whether this person fetched a clip of it, and all of the clip, as the access log has it."""
     services = call.room.services
     case = services.reviews.blind(name)
     digests = [clip.sha256 for clip in case.audio]
     rows = tables.access.c
-    mine = sa.select(rows.number).where(
-        rows.about.in_(digests), rows.who == call.who, rows.status < 300, rows.what.like("GET /audio%")
-    )
+    mine = sa.select(rows.about, rows.what).distinct()
+    mine = mine.where(rows.about.in_(digests), rows.who == call.who, rows.status < 300, rows.what.like("GET /audio%"))
+    fetched: dict[tuple[str, bool], list[str]] = {}  # by clip and form: bytes of FLAC fill no gap of a WAV
     with services.store.reading() as connection:
-        return bool(digests) and connection.execute(mine.limit(1)).first() is not None
+        for digest, what in connection.execute(mine) if digests else ():
+            fetched.setdefault((digest, ".wav" in what), []).append(what)
+    return any(map(is_whole, fetched.values()))
 
 
 async def _apply(call: Call, decision: Decision) -> bool:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from alerts.alert import Alert
 from alerts.record import tables
+from alerts.record.intact import intact, is_intact
 from alerts.review.blind import BlindCase
 from alerts.review.errors import UnknownIncidentError
 from alerts.review.head import Head, head_of, read_head
@@ -17,7 +18,7 @@ from shotfix.api.answers import AlertPage, HistoryEntry, Incident, IncidentPage,
 from shotfix.api.call import Call, Operation
 from shotfix.api.lists import Limit, ListQuery, RevisionQuery, cut, page_of
 from shotfix.api.problems import Problem
-from shotfix.api.views import blind_of, view
+from shotfix.api.views import blind_of, is_in_hand, view
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -47,16 +48,14 @@ async def alerts(call: Call) -> Response:
 
 def _alerts(call: Call) -> AlertPage:
     query: ListQuery = call.query
-    wanted = page_of(query, published_only=not call.sees_unpublished, documents=True)
-    hidden = blind_of(call.room.services.reviews, call.who, call.now_ns)
+    hidden = _hidden(call)
+    wanted = page_of(query, published_only=not call.sees_unpublished, documents=True, hidden=hidden)
     with call.room.services.store.reading() as connection:
         page, following = cut(connection.execute(wanted).mappings().all(), query.limit)
-    told: list[Any] = [
-        view(bytes(row["document"]), sees_people=call.sees_people) for row in page if row["incident_id"] not in hidden
-    ]
-    # In a list of a kind it would be told of which kind it is.
-    named = [row["incident_id"] for row in page if row["incident_id"] in hidden and not query.tells_what]
-    return AlertPage(told, [call.room.services.reviews.blind(name) for name in named], following)
+    whole = [row["document"] for row in page if is_intact(row["document"], row["sha256"])]
+    told: list[Any] = [view(document, sees_people=call.sees_people) for document in whole]
+    blind = [call.room.services.reviews.blind(head.incident_id) for head in _named(call, hidden)]
+    return AlertPage(told, blind, following, len(page) - len(whole))
 
 
 async def alert(call: Call) -> Response:
@@ -86,13 +85,14 @@ async def revisions(call: Call) -> Response:
 def _revisions(call: Call, alert_id: str) -> Revisions:
     head = _head_of_alert(call, alert_id)
     if _hides(call, head.incident_id):
-        raise Problem("not-permitted", "you have it in hand to say blindly what it was; see its blind side")
+        raise is_in_hand()
     first = _first_told(call, alert_id)
     said = tables.alert.c
-    wanted = sa.select(said.document).where(said.alert_id == alert_id, said.revision >= first).order_by(said.revision)
+    wanted = sa.select(said.alert_id, said.revision, said.document, said.sha256).order_by(said.revision)
+    wanted = wanted.where(said.alert_id == alert_id, said.revision >= first)
     with call.room.services.store.reading() as connection:
-        documents = list(connection.execute(wanted.limit(1_000)).scalars())
-    told: list[Any] = [view(bytes(document), sees_people=call.sees_people) for document in documents]
+        rows = connection.execute(wanted.limit(1_000)).all()
+    told: list[Any] = [view(intact(row), sees_people=call.sees_people) for row in rows]
     return Revisions(told)
 
 
@@ -103,17 +103,28 @@ async def incidents(call: Call) -> Response:
 
 def _incidents(call: Call) -> IncidentPage:
     query: ListQuery = call.query
-    wanted = page_of(query, published_only=not call.sees_unpublished, documents=False)
-    hidden = blind_of(call.room.services.reviews, call.who, call.now_ns)
+    hidden = _hidden(call)
+    wanted = page_of(query, published_only=not call.sees_unpublished, documents=False, hidden=hidden)
     with call.room.services.store.reading() as connection:
         page, following = cut(connection.execute(wanted).mappings().all(), query.limit)
-    heads = [head_of(row) for row in page]
-    mine = [head for head in heads if head.incident_id in hidden and not query.tells_what]
     return IncidentPage(
-        [answers.row_of(head) for head in heads if head.incident_id not in hidden],
-        [Withheld(head.incident_id, head.alert_id, head.version) for head in mine],
+        [answers.row_of(head_of(row)) for row in page],
+        [Withheld(head.incident_id, head.alert_id, head.version) for head in _named(call, hidden)],
         following,
     )
+
+
+def _hidden(call: Call) -> list[str]:
+    """What this person has in hand to say blindly what it was."""
+    return sorted(blind_of(call.room.services.reviews, call.who, call.now_ns))
+
+
+def _named(call: Call, hidden: list[str]) -> list[Head]:
+    """Those of them that a list names: on its first page, unless being in it would tell of them."""
+    query: ListQuery = call.query
+    heads = [] if query.tells_what else [call.room.services.reviews.head(name) for name in hidden]
+    shown = [head for head in heads if query.mode in (None, head.mode)]
+    return [head for head in shown if head.published or call.sees_unpublished]
 
 
 async def incident(call: Call) -> Response:

@@ -54,12 +54,14 @@ class Withheld(msgspec.Struct, frozen=True):
 class AlertPage(msgspec.Struct, frozen=True):
     """Last revisions of alerts, those first told last first; ``next`` is the cursor of what follows.
 
-    ``blind`` are those that this person has in hand to say blindly what they were.
+    ``blind`` are those that this person has in hand to say blindly what they were; so many of the page were ``altered``
+    in the record, and are left out.
     """
 
     alerts: list[Alert]
     blind: list[BlindCase]
     next: str | None
+    altered: int = 0
 
 
 class Revisions(msgspec.Struct, frozen=True):

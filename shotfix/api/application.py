@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
@@ -54,7 +55,10 @@ class Api:
         inside: list[BaseRoute] = [self._route(operation) for operation in OPERATIONS]
         part = Starlette(routes=inside, exception_handlers={HTTPException: self._on_http})
         part.router.redirect_slashes = False  # where to would come from a header that anybody can write
-        return [Mount(PREFIX, app=part)]
+        mount = Mount(PREFIX, app=part)
+        # A line end in a path is the API's to refuse as well: its own pattern ends there, and others would answer.
+        mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+        return [mount]
 
     @property
     def troubles(self) -> list[str]:

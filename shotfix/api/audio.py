@@ -16,6 +16,7 @@ from shotfix.api.call import Call, Operation
 from shotfix.api.problems import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 FLAC: Final = "audio/flac"
@@ -29,6 +30,7 @@ PEAK: Final = 0.89
 MOST_GAIN: Final = 1_000.0
 """60 dB: silence is not blown up to noise."""
 _RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+_FETCHED: Final = re.compile(r"GET /audio/\{sha256\}(?:\.wav)?(?: (\d{1,15})-(\d{1,15})/(\d{1,15}))?")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,6 +66,26 @@ def part_of(header: str | None, if_range: str | None, etag: str, size: int) -> P
     if first >= size or first > last:
         raise Problem("range", f"the sound has {size} bytes", {"content-range": f"bytes */{size}"})
     return Part(first, last, size)
+
+
+def is_whole(fetched: Iterable[str]) -> bool:
+    """Whether calls that fetched a clip in one form, as the access log has them, brought all of its bytes together.
+
+    Players fetch what they play in parts, and ask first with a HEAD or for two bytes: that is no listening.
+    """
+    parts = []
+    for what in fetched:
+        found = _FETCHED.fullmatch(what)
+        if found is not None and found[1] is None:
+            return True
+        if found is not None:
+            parts.append((int(found[1]), int(found[2]), int(found[3])))
+    reached = 0  # the first byte that is missing still
+    for first, last, _ in sorted(parts):
+        if first > reached:
+            break
+        reached = max(reached, last + 1)
+    return bool(parts) and reached >= max(size for _, _, size in parts)
 
 
 def wav_of(flac: bytes) -> bytes:
@@ -122,6 +144,7 @@ def _answer(call: Call, media_type: str) -> Response:
     if part is None:
         return Response(content, 200, headers, media_type=media_type)
     headers["content-range"] = f"bytes {part.first}-{part.last}/{part.size}"
+    call.what += f" {part.first}-{part.last}/{part.size}"
     return Response(content[part.first : part.last + 1], 206, headers, media_type=media_type)
 
 

@@ -77,10 +77,10 @@ class Door:
     async def _let_in(self, request: Request) -> Response:
         if self._room.stopped:
             raise later("busy", "the centre stops; ask again when it is back", 5.0)
-        person = self._who(request)
+        person = await self._who(request)
         call = Call(
             self._room, person, self._operation, request, None, None, self._room.services.now_ns(),
-            what=self._operation.right,
+            what=f"{request.method} {self._operation.path}",  # a HEAD is no GET: nothing was seen or heard
         )  # fmt: skip
         if self._operation.streams:  # bounded by themselves: a hundred that come back at once are let in at once
             return await self._answer(call)
@@ -95,7 +95,7 @@ class Door:
             if not room.busy[person.name]:
                 del room.busy[person.name]
 
-    def _who(self, request: Request) -> Person:
+    async def _who(self, request: Request) -> Person:
         """Who asks.
 
         Raises
@@ -104,6 +104,7 @@ class Door:
             When nobody does whom we know.
         """
         services, address = self._room.services, address_of(request)
+        await self._room.look_at_people()
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         person = services.people.of(token.strip()) if kind.lower() == "bearer" else None
         self._room.heed_people()

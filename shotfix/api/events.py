@@ -15,7 +15,7 @@ from alerts.record.store import StoreError
 from shotfix.api import answers
 from shotfix.api.call import Call, Operation
 from shotfix.api.problems import Problem, later
-from shotfix.api.views import blind_of, view
+from shotfix.api.views import view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +39,12 @@ RETRY_MS: Final = 1_000
 DESK_KINDS: Final = frozenset(
     {
         "alert", "act", "claim", "release", "acknowledge", "opinion", "disposition", "pin", "note", "link",
-        "delivery-dead",
+        "delivery-dead", "delivery-revived",
     }
 )  # fmt: skip
 """What analysts and supervisors are told of; auditors are told everything, all others of alerts."""
-VERDICTS: Final = frozenset({"act", "opinion", "disposition", "note"})
-"""What says, or may say, what somebody thinks it was."""
+BLIND_KINDS: Final = frozenset({"claim", "release"})
+"""What is told of an incident to who has it in hand to say blindly what it was; anything else may say what it was."""
 
 
 class EventQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +156,7 @@ class _Stream(Response):
 
     async def _still_may(self) -> bool:
         services = self._call.room.services
+        await self._call.room.look_at_people()
         why = services.people.why_not(self._call.person, services.now_ns())
         if why:
             self._feed.counts.revoked += 1
@@ -164,10 +165,8 @@ class _Stream(Response):
         return not why
 
     async def _texts(self, found: Sequence[Event]) -> str:
-        hidden: frozenset[str] = frozenset()
-        if any(event.asked for event in found):
-            services = self._call.room.services
-            hidden = await self._call.do(blind_of, services.reviews, self._call.who, services.now_ns())
+        # Of old events too: who comes back with an earlier number would be told what is withheld everywhere else.
+        hidden = await self._call.room.withheld.of(self._call.who)
         return "".join(text for event in found if (text := told(self._call, event, hidden)))
 
     async def _write(self, text: str) -> None:
@@ -192,7 +191,7 @@ def told(call: Call, event: Event, hidden: frozenset[str]) -> str:
         return _text(event, bytes(data))
     if not (call.has("auditor") or (call.has("analyst", "supervisor") and entry.kind in DESK_KINDS)):
         return ""
-    if entry.about in hidden and entry.kind in VERDICTS and not call.has("auditor"):
+    if entry.about in hidden and entry.kind not in BLIND_KINDS and not call.has("auditor"):
         return ""
     said = answers.HistoryEntry(
         entry.sequence, answers.instant(entry.at_ns), entry.kind, entry.actor, msgspec.Raw(entry.body)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from alerts.record import tables
 from alerts.record.entry import Entry
+from alerts.record.intact import is_intact
 from alerts.record.ledger import Ledger
 from alerts.record.store import StoreError
 
@@ -45,14 +46,11 @@ class Event:
         Of an ``alert``: the revision's.
     published : bool
         Whether its incident was ever published, up to this revision.
-    asked : bool
-        Whether a second opinion is wanted of its incident, as it stands.
     """
 
     entry: Entry
     document: bytes | None = None
     published: bool = False
-    asked: bool = False
 
     @property
     def sequence(self) -> int:
@@ -207,30 +205,24 @@ class Feed:
                 )
                 for row in connection.execute(wanted)
             ]
-            asked = _asked(connection, {entry.about for entry in entries if entry.about})
-            return [_event(connection, entry, asked) for entry in entries]
+            return [_event(connection, entry) for entry in entries]
 
 
-def _event(connection: sa.Connection, entry: Entry, asked: set[str]) -> Event:
+def _event(connection: sa.Connection, entry: Entry) -> Event:
     if entry.kind != "alert":
-        return Event(entry, asked=entry.about in asked)
+        return Event(entry)
     try:
         alert, named = tables.alert, msgspec.json.decode(entry.body, type=_Revision)
     except msgspec.DecodeError:  # somebody altered the ledger: the audit names the entry, and events go on
-        return Event(entry, asked=entry.about in asked)
+        return Event(entry)
     mine = alert.c.alert_id == named.alert_id
-    document = connection.execute(
-        sa.select(alert.c.document).where(mine, alert.c.revision == named.revision)
-    ).scalar_one_or_none()
+    row = connection.execute(
+        sa.select(alert.c.document, alert.c.sha256).where(mine, alert.c.revision == named.revision)
+    ).one_or_none()
+    if row is not None and not is_intact(row.document, row.sha256):
+        _log.error("%s revision %d is told to nobody: it was altered; restore it from a backup",
+                   named.alert_id, named.revision)  # fmt: skip
+        row = None
     before = sa.select(alert.c.number).where(mine, alert.c.revision <= named.revision, alert.c.outcome == "published")
     published = connection.execute(before.limit(1)).first() is not None
-    return Event(entry, None if document is None else bytes(document), published, entry.about in asked)
-
-
-def _asked(connection: sa.Connection, incidents: set[str]) -> set[str]:
-    """Those of them of which a second opinion is wanted."""
-    if not incidents:
-        return set()
-    row = tables.incident
-    wanted = sa.select(row.c.incident_id).where(row.c.incident_id.in_(incidents), row.c.wants_second)
-    return set(connection.execute(wanted).scalars())
+    return Event(entry, None if row is None else row.document, published)

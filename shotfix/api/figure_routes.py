@@ -13,6 +13,7 @@ from acoustic.instant import EARLIEST_NS, LATEST_NS
 from alerts.alert import ModeOfUse
 from alerts.policy import OUTCOMES
 from alerts.record import tables
+from alerts.record.intact import is_intact
 from alerts.review.accounting import accounting
 from alerts.review.agreement import AgreementReport, report
 from alerts.review.reviewed import reviewed
@@ -99,7 +100,7 @@ def _festival(call: Call) -> Festival:
     standing = [*span_conditions(query.whole()), row.c.merged_into.is_(None), row.c.mode == query.mode]
     last = sa.and_(alert.c.alert_id == row.c.alert_id, alert.c.revision == row.c.revision)
     wanted = (
-        sa.select(row.c.outcome, alert.c.document)
+        sa.select(row.c.outcome, alert.c.document, alert.c.sha256)
         .join(alert, last)
         .where(*standing)
         .order_by(row.c.first_ns.desc())
@@ -110,7 +111,9 @@ def _festival(call: Call) -> Festival:
     decoder, read = msgspec.json.Decoder(_Said), 0
     with call.room.services.store.reading() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(row).where(*standing)).scalar_one()
-        for outcome, document in connection.execute(wanted).yield_per(200):
+        for outcome, document, sha256 in connection.execute(wanted).yield_per(200):
+            if not is_intact(document, sha256):  # what was altered is not read, and not counted as read
+                continue
             read += 1
             expected = decoder.decode(document).what.expected
             if not expected:

@@ -18,7 +18,7 @@ from alerts.review.head import COLUMNS
 from shotfix.api.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 MOST: Final = 200
 USUAL: Final = 50
@@ -68,8 +68,9 @@ class ListQuery(Span, frozen=True, forbid_unknown_fields=True):
 
     @property
     def tells_what(self) -> bool:
-        """Whether being in the list says something of what it was."""
-        return any(value is not None for value in (self.outcome, self.status, self.beat, self.bbox))
+        """Whether being in the list says something of what it was, or of when and where."""
+        said = (self.outcome, self.status, self.beat, self.bbox, self.since, self.until, self.cursor)
+        return any(value is not None for value in said)
 
 
 class RevisionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,11 +79,12 @@ class RevisionQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revision: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
 
 
-def page_of(query: ListQuery, *, published_only: bool, documents: bool) -> sa.Select[Any]:
+def page_of(query: ListQuery, *, published_only: bool, documents: bool, hidden: Collection[str] = ()) -> sa.Select[Any]:
     """What reads one page: each incident's row, the ``number`` of its first revision, the last one's document.
 
     In the order in which incidents were first told, the last first: that never changes, so that no incident is passed
-    over or shown twice while others are added or revised.
+    over or shown twice while others are added or revised. Those that are hidden leave no gap, which would tell where
+    they stand.
 
     Raises
     ------
@@ -95,8 +97,10 @@ def page_of(query: ListQuery, *, published_only: bool, documents: bool) -> sa.Se
     if documents:
         last = tables.alert.alias("last")
         joined = joined.join(last, sa.and_(last.c.alert_id == row.c.alert_id, last.c.revision == row.c.revision))
-        columns.append(last.c.document)
+        columns += [last.c.document, last.c.sha256]
     wanted = sa.select(*columns).select_from(joined).where(*_conditions(query, published_only=published_only))
+    if hidden:
+        wanted = wanted.where(row.c.incident_id.not_in(hidden))
     if query.cursor is not None:
         wanted = wanted.where(first.c.number < number_of(query.cursor))
     return wanted.order_by(first.c.number.desc()).limit(query.limit + 1)

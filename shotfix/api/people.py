@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import os
 import re
 import secrets
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from acoustic.instant import check_instant, instant_text, parse_instant
+from alerts.act import NO_PERSON
 from alerts.words import plain
 from shotfix.api.permissions import ROLES, Role
 from shotfix.disk import why_not_ours
@@ -50,7 +52,7 @@ class Person:
     Parameters
     ----------
     name : str
-        Who, opaquely: 1 to 64 of letters, digits and ``_.@-``, the first a letter or digit. "machine" is nobody's.
+        Who, opaquely: 1 to 64 of letters, digits and ``_.@-``, the first a letter or digit; none of `NO_PERSON`.
     roles : tuple of str
         Some of `shotfix.api.permissions.ROLES`.
     sha256 : str
@@ -74,8 +76,9 @@ class Person:
     revoked_ns: int | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name == "machine":
-            raise ValueError('a name has 1 to 64 letters, digits and _.@-, the first no sign; it is not "machine"')
+        if not _NAME.fullmatch(self.name) or self.name.casefold() in NO_PERSON:
+            never = ", ".join(sorted(NO_PERSON))
+            raise ValueError(f"a name has 1 to 64 letters, digits and _.@-, the first no sign; it is not {never}")
         if not self.roles or len(set(self.roles)) != len(self.roles) or not set(self.roles) <= set(ROLES):
             raise ValueError(f"roles are some of {', '.join(ROLES)}, each once")
         if not _DIGEST.fullmatch(self.sha256):
@@ -174,6 +177,22 @@ def _instant(value: object) -> int:
         raise ValueError("an instant is a text, as 2026-01-31T12:00:00Z") from None
 
 
+def read_people(path: Path) -> tuple[Person, ...]:
+    """Everybody in the file; nobody without one. A pipe in its place is not waited for, and a huge one not read.
+
+    Raises
+    ------
+    PeopleError, OSError
+        When it cannot be used.
+    """
+    if not path.exists():
+        return ()
+    if not path.is_file():
+        raise PeopleError(f"{path}: it is no file; move it away, and restore the file")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        return decode_people(file.read(LARGEST_FILE + 1), str(path))
+
+
 class People:
     """The register of people, as the file has it now; safe for several threads.
 
@@ -201,7 +220,7 @@ class People:
         self._looked_s: float | None = None
 
     def __len__(self) -> int:
-        self._look()
+        self.look()
         return len(self._by_digest)
 
     def of(self, token: str) -> Person | None:
@@ -209,7 +228,7 @@ class People:
 
         It is looked up by its digest: what the look-up's time tells of digests says nothing about tokens.
         """
-        self._look()
+        self.look()
         if len(token) > LONGEST_TOKEN or not token.startswith(PREFIX):
             return None
         digest = digest_of(token)
@@ -218,23 +237,29 @@ class People:
 
     def everybody(self) -> tuple[Person, ...]:
         """Every token, those that count no more among them."""
-        self._look()
+        self.look()
         return tuple(self._by_digest.values())
 
     def why_not(self, person: Person, now_ns: int) -> str:
         """Why a person who was let in counts no more: "revoked", "expired", "changed"; empty when they still do."""
-        self._look()
+        self.look()
         now = self._by_digest.get(person.sha256)
         if now is None:
             return "revoked"
         return now.why_not(now_ns) or ("" if now == person else "changed")
 
-    def _look(self) -> None:
-        now_s = self._seconds()
+    def is_due(self) -> bool:
+        """Whether it is time to look at the file again."""
+        looked_s = self._looked_s
+        return looked_s is None or self._seconds() - looked_s >= LOOK_S
+
+    def look(self) -> None:
+        """Take over what the file says now, unless it was looked at within `LOOK_S`; a large one takes a second."""
+        if not self.is_due():  # without the lock: nobody who need not look waits for who does
+            return
         with self._lock:
-            if self._looked_s is not None and now_s - self._looked_s < LOOK_S:
+            if not self.is_due():
                 return
-            self._looked_s = now_s
             try:
                 self._read()
             except (PeopleError, OSError) as error:
@@ -242,6 +267,7 @@ class People:
                 if words != self.trouble:
                     _log.error("the register of people stays as it was: %s", words)
                 self.trouble = words
+            self._looked_s = self._seconds()  # afterwards: until then whoever asks waits for what is being read
 
     def _read(self) -> None:
         try:
@@ -252,10 +278,17 @@ class People:
         seen = (facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode)
         if seen == self._seen:
             return
+        try:
+            self._take(self._believed(facts), seen)
+        except PeopleError:
+            self._seen = seen  # not read again until it changes: a large one would keep a processor busy
+            raise
+
+    def _believed(self, facts: os.stat_result) -> tuple[Person, ...]:
         why = why_not_ours(facts)
         if why is not None:
             raise PeopleError(f"{self.path}: {why}; make it yours, and chmod 600 it")
-        self._take(decode_people(self.path.read_bytes(), str(self.path)), seen)
+        return read_people(self.path)
 
     def _take(self, people: tuple[Person, ...], seen: tuple[int, ...] | None) -> None:
         fresh = {person.sha256: person for person in people}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from acoustic.instant import SECOND
-from shotfix.api.people import PeopleError, Person, decode_people, digest_of, encode_people, new_token
+from shotfix.api.people import PeopleError, Person, digest_of, encode_people, new_token, read_people
 from shotfix.disk import Lock
 
 if TYPE_CHECKING:
@@ -28,17 +28,6 @@ MOST_KEPT: Final = 2_000
 def token_id_of(person: Person) -> str:
     """A short name for a token: the first digits of its digest, which help nobody to make it."""
     return person.sha256[:ID_DIGITS]
-
-
-def read_people(path: Path) -> tuple[Person, ...]:
-    """Everybody in the file; nobody without one.
-
-    Raises
-    ------
-    PeopleError, OSError
-        When it cannot be used.
-    """
-    return decode_people(path.read_bytes(), str(path)) if path.exists() else ()
 
 
 def add_token(path: Path, name: str, roles: tuple[str, ...], days: int, now_ns: int) -> tuple[Person, str]:

@@ -131,7 +131,10 @@ class FestivalCount(msgspec.Struct, frozen=True):
 
 
 class Festival(msgspec.Struct, frozen=True):
-    """Incidents by the event that was expected there and then; ``read`` of ``incidents`` were looked into."""
+    """Incidents by the event that was expected there and then; ``read`` of ``incidents`` were looked into.
+
+    Not read are those beyond a bound, and those whose last revision was altered in the record.
+    """
 
     events: tuple[FestivalCount, ...]
     unexpected: dict[str, int]

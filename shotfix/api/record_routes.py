@@ -204,7 +204,7 @@ async def revive(call: Call) -> Response:
     if courier not in call.room.services.couriers:
         raise Problem("unknown", "no such courier; GET /deliveries names them")
     call.about = courier
-    count = await call.do(call.room.services.outbox.revive, courier, call.now_ns)
+    count = await call.do(call.room.services.outbox.revive, courier, call.now_ns, call.who)
     return call.answer(Revived(courier, count))
 
 

@@ -13,6 +13,7 @@ from shotfix.api.attempts import Attempts
 from shotfix.api.feed import Feed
 from shotfix.api.repeats import Repeats
 from shotfix.api.token_log import TokenLog
+from shotfix.api.withholding import Withholding
 from shotfix.api.works import Works
 
 if TYPE_CHECKING:
@@ -44,13 +45,26 @@ class Room:
         self.access = AccessLog(services.store, self.works)
         self.repeats = Repeats()
         self.named_clips = services.named_clips
+        self.withheld = Withholding(services, self.works)
         self.feed = Feed(services.store, services.outbox.wake)
         self.token_log = TokenLog(services.store, services.people, services.now_ns)
         self._noting: asyncio.Task[int] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self.answered: Counter[int] = Counter()
         """Answers since the start, by status."""
         self.busy: Counter[str] = Counter()
         """Calls that each person has under way."""
+
+    async def look_at_people(self) -> None:
+        """Take over a change of the register of people: in a thread, and once for all who wait for it.
+
+        A large register takes a second to read, in which batches of sensors must be answered.
+        """
+        if not self.services.people.is_due():
+            return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(asyncio.to_thread(self.services.people.look))
+        await asyncio.shield(self._looking)  # who goes away must not end it for the others
 
     def heed_people(self) -> None:
         """Have the ledger told of tokens that were given or taken since; in the event loop, and at once done."""
@@ -88,7 +102,6 @@ class Room:
             async with asyncio.timeout(PATIENCE_S):
                 while self.busy:  # noqa: ASYNC110  (whoever leaves tells nobody)
                     await asyncio.sleep(0.02)
-        if self._noting is not None:
-            await asyncio.gather(self._noting, return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._noting, self._looking)), return_exceptions=True)
         await self.access.stop()
         await asyncio.to_thread(self.works.close)

@@ -212,6 +212,39 @@ def test_the_latest_edition_of_an_entry_counts():
     assert starts(found) == ["2026-07-05T00:00:00Z"]
 
 
+def test_two_entries_of_one_edition_that_differ_are_refused_and_the_same_twice_counts_once():
+    twice = show(*JULY, "SUMMARY:Harbour"), show("SUMMARY:Harbour", *JULY, "DTSTAMP:20260101T000000Z")
+    assert len(read(*twice)) == 1
+    with pytest.raises(CalendarError, match="event one: 2 different entries have this UID and SEQUENCE 0; give each"):
+        read(show(*JULY), show("DTSTART:20260601T000000Z"))
+    assert len(read(show(*JULY), show("DTSTART:20260601T000000Z"), show(*JULY, "SEQUENCE:1"))) == 1
+    changed = [show("RECURRENCE-ID:20260705T010000Z", f"DTSTART:2026070{day}T010000Z") for day in (6, 7)]
+    with pytest.raises(CalendarError, match="2 different entries"):
+        read(show(*JULY, "RRULE:FREQ=DAILY;COUNT=3"), *changed)
+
+
+def test_a_changed_instance_is_what_its_series_is_unless_it_says_otherwise():
+    lines = ("GEO:41.7;-72.6", "X-SHOTFIX-RADIUS-M:750", "X-SHOTFIX-EXPECTED-PER-HOUR:240", "SUMMARY:Harbour")
+    series = show(*JULY, "RRULE:FREQ=WEEKLY;COUNT=3", *lines)
+    later = event("RECURRENCE-ID:20260712T010000Z", "DTSTART:20260712T023000Z")
+    moved = event("RECURRENCE-ID:20260719T010000Z", "DTSTART:20260719T010000Z", "GEO:41.8;-72.6", "SUMMARY:Park")
+    found = read(series, later, moved)
+    assert [(one.kind, one.name, one.latitude, one.radius_m, one.expected_per_hour) for one in found] == [
+        ("fireworks", "Harbour", 41.7, 750.0, 240.0),
+        ("fireworks", "Harbour", 41.7, 750.0, 240.0),
+        ("fireworks", "Park", 41.8, 750.0, 240.0),
+    ]
+    assert starts(found)[1] == "2026-07-12T02:30:00Z"
+
+
+def test_what_was_read_and_left_out_is_told_in_words():
+    reading = inspect_calendar(calendar(show(*JULY), show(*JULY, "STATUS:CANCELLED", uid="b")), *YEAR)
+    assert reading.words() == "1 event; left out: 1 cancelled"
+    reading = inspect_calendar(calendar(event(*JULY), show("DTSTART:20200704T210000Z", uid="c")), *YEAR)
+    assert reading.words() == "0 events; left out: 1 without a category that bangs, 1 outside these days"
+    assert inspect_calendar(calendar(show(*JULY)), *YEAR).words() == "1 event"
+
+
 def test_an_event_that_runs_over_the_horizons_edge_is_in_it():
     horizon = (parse_instant("2026-07-05T01:30:00Z"), parse_instant("2026-07-05T01:31:00Z"))
     assert len(read(show(*JULY), horizon=horizon)) == 1
@@ -323,6 +356,20 @@ def test_rules_without_end_are_bounded():
         list(recurrences("FREQ=DAILY", datetime(1, 1, 1), datetime(1, 1, 1), datetime(9999, 1, 1), Steps()))
 
 
+def test_events_that_pile_up_are_refused_with_the_remedy():
+    """A range that is open daily, and whose entry ends with the year: soon there are hundreds of it at once."""
+    always = ("DTSTART:20260101T080000Z", "DTEND:20261231T180000Z", "RRULE:FREQ=DAILY")
+    for place in ((), ("GEO:41.7;-72.6",)):
+        with pytest.raises(CalendarError, match=r"more than 50 events at once in one place .*mend DTEND"):
+            read(show(*always, *place))
+    shows = [show(*JULY, f"GEO:41.7;-{60 + k / 10}", uid=f"u{k}") for k in range(1_001)]
+    assert len(read(*shows[1:])) == 1_000
+    with pytest.raises(CalendarError, match="more than 1,000 events at once in all"):
+        read(*shows)
+    one_after_another = show("DTSTART:20260101T000000Z", "DURATION:PT1H", "RRULE:FREQ=DAILY;BYHOUR=0,1,2,3,4,5")
+    assert len(read(one_after_another)) > 2_000
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -332,6 +379,7 @@ def test_rules_without_end_are_bounded():
         ((*JULY, ":::"), "a line is wrong"),
         ((*JULY, "GEO:north"), "GEO is wrong"),
         ((*JULY, "GEO:95.0;0.0"), "expected degrees"),
+        ((*JULY, "GEO:41;-72", "GEO:42;-72"), "it has 2 lines of GEO; keep one"),
         ((*JULY, "X-SHOTFIX-RADIUS-M:500"), "no GEO"),
         ((*JULY, "GEO:41;-72", "X-SHOTFIX-RADIUS-M:wide"), "X-SHOTFIX-RADIUS-M is wide; give one number"),
         ((*JULY, "GEO:41;-72", "X-SHOTFIX-RADIUS-M:nan"), "radius_m is nan"),
@@ -388,6 +436,20 @@ def test_sizes_are_bounded(tmp_path):
     path.write_bytes(b"BEGIN:VEVENT\n" * 5_000 + b"END:VEVENT\n" * 5_000)
     with pytest.raises(CalendarError):
         read_calendar(path, *YEAR)
+
+
+def test_lines_and_dates_are_bounded_and_folds_are_none():
+    dates = ",".join(["20260704T210000Z"] * 60_000)
+    for lines in (["X-A:1"] * 100_000, [f"RDATE:{dates}", f"exdate:{dates}"], ["CATEGORIES:" + "a," * 100_000]):
+        with pytest.raises(CalendarError, match="more than 100,000 lines and dates; export fewer"):
+            read(show(*JULY, *lines))
+    assert len(read(show(*JULY, "DESCRIPTION:" + "x\r\n , " * 100_000))) == 1
+
+
+def test_a_zone_with_its_makers_name_before_it_is_that_zone_without_a_warning():
+    """Evolution writes them so; warnings are errors here."""
+    (one,) = read(show("DTSTART;TZID=/freeassociation.sourceforge.net/America/New_York:20260704T210000"))
+    assert instant_text(one.start_ns, 0) == "2026-07-05T01:00:00Z"
 
 
 def test_zones_of_the_files_own_making_are_not_read():

@@ -11,9 +11,11 @@ from acoustic.instant import SECOND, after
 from alerts.act import Act
 from alerts.alert import encode
 from alerts.calendar_event import ExpectedEvent
-from alerts.desk import Desk
+from alerts.desk import MEMORY_NS, Desk
 from alerts.expectation import Expectation
+from alerts.grouping import TRAVEL_NS
 from alerts.place import Address, Surroundings, SurveyError
+from alerts.policy import Policy
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at
 
 END_NS = after(NIGHT_NS, 3000.0)
@@ -94,6 +96,39 @@ def test_an_expected_load_lowers_the_odds_is_said_and_suppresses_nothing():
     ]
     assert "expected-load" in lowered.what.flags
     assert (lowered.what.llr, lowered.outcome) == (plain.what.llr, "review"), "a person looks, whatever the load"
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_a_person_parts_is_judged_by_what_was_expected_also_when_the_desk_forgot(forgotten):
+    """A festival's incident whose parts the load alone would suppress: each is for a person still."""
+    desk = Desk(expectation=Expectation(events=(SHOW,)))
+    shots = [fix_at(name, 0.5 * k, llr=-0.1, frame=HARTFORD) for k, name in enumerate("abc")]
+    alert = said_by(desk, *shots)[-1]
+    assert alert.outcome == "review"
+    if forgotten:
+        for _ in range(2):
+            desk.tick(END_NS + 2 * (MEMORY_NS + TRAVEL_NS))
+        assert desk.incident_id("a") is None
+    about = {"alert_id": alert.alert_id, "incident_id": alert.incident_id, "by": "ann", "at_ns": NIGHT_NS}
+    said = desk.act(Act("h1", "split", **about, shot_ids=("b", "c")), (alert,))
+    assert [one.outcome for one in said] == ["review", "review"]
+    for one in said:
+        assert one.what.p_gunshot < Policy().review
+        assert "without the load of other bangs, so that one does" in one.what.gate
+        assert ("expected-load" in one.what.flags, one.what.expected) == (True, alert.what.expected)
+
+
+def test_what_the_budget_held_is_held_also_when_it_is_parted_after_the_desk_forgot():
+    desk = Desk(expectation=Expectation(events=(SHOW,)))
+    shots = [fix_at(f"s{k}", 20.0 * k, llr=6.0, frame=HARTFORD) for k in range(3)]
+    alert = said_by(desk, *shots, fix_at("more", 40.5, llr=6.0, frame=HARTFORD))[-1]
+    assert (alert.outcome, len(alert.rounds), alert.what.expected[0].over_budget) == ("review", 2, True)
+    for _ in range(2):
+        desk.tick(END_NS + 2 * (MEMORY_NS + TRAVEL_NS))
+    about = {"alert_id": alert.alert_id, "incident_id": alert.incident_id, "by": "ann", "at_ns": NIGHT_NS}
+    for one in desk.act(Act("h1", "split", **about, shot_ids=("more",)), (alert,)):
+        assert (one.outcome, one.what.expected[0].over_budget) == ("review", True)
+        assert "the budget of Riverfront is spent: a person looks first" in one.what.gate
 
 
 def test_a_budget_is_spent_by_what_is_published_and_merged_incidents_count_once():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from alerts.couriers.destination import Destination, RefusedError, is_public, why_refused
+from alerts.couriers.destination import Destination, RefusedError, why_refused
 
 V4 = st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address)
 INSIDE_V4 = st.one_of(
@@ -86,7 +86,7 @@ def test_the_internet_stays_reachable(address):
     withdrawn = ipaddress.ip_network("192.88.99.0/24"), ipaddress.ip_network("192.0.0.0/24")
     clouds = {"168.63.129.16", "100.100.100.200"}
     if address.is_global and not any(address in network for network in withdrawn) and str(address) not in clouds:
-        assert is_public(str(address))
+        assert why_refused(str(address)) is None
 
 
 @given(INSIDE_V4, st.integers(0, 2**64 - 1))
@@ -126,6 +126,22 @@ def test_where_clouds_keep_their_keys_is_refused_even_inside_ones_own_network(ad
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.1", "192.168.0.9", "fd12::1", "100.64.0.1", "8.8.8.8"])
 def test_inside_ones_own_network_its_addresses_are_allowed(address):
     assert why_refused(address, allow_private=True) is None
+
+
+INNER = ("127.0.0.1", "::1", "10.0.0.1", "192.168.0.9", "fd12::1", "100.64.0.1", "::ffff:10.0.0.1")
+OUTER = ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
+
+
+@given(st.lists(st.sampled_from(INNER), min_size=1), st.lists(st.sampled_from(OUTER)), st.randoms())
+def test_plain_http_goes_nowhere_but_inside_ones_own_network(inner, outer, random):
+    both = random.sample(inner + outer, len(inner + outer))
+    plain, secure = (Destination(f"{scheme}://room.test/", allow_private=True) for scheme in ("http", "https"))
+    assert secure.checked_address(lambda host, port: both) == both[0]
+    if not outer:
+        assert plain.checked_address(lambda host, port: both) == both[0]
+        return
+    with pytest.raises(RefusedError, match="a public address: use https"):
+        plain.checked_address(lambda host, port: both)
 
 
 def test_only_allowed_hosts_are_accepted_when_there_is_a_list():

@@ -13,9 +13,10 @@ import shapely.geometry
 
 from acoustic.instant import after
 from alerts.alert import encode
-from alerts.couriers.drop import DAY_NS, LONGEST_NS, MAP, MOST_INCIDENTS, Drop
+from alerts.couriers.drop import DAY_NS, LARGEST_BYTES, LONGEST_NS, MAP, MOST_INCIDENTS, Drop
 from alerts.delivery import Delivery
 from alerts.desk import Desk
+from alerts.words import radio_line
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at
 
 
@@ -83,6 +84,13 @@ def test_the_map_is_geojson_with_the_region_and_the_place_in_it(folder):
     assert "crs" not in map_of(folder)
 
 
+def test_each_feature_of_the_map_has_the_line_for_the_radio(folder):
+    drop, said = Drop("drop", folder), told()
+    drop_in(drop, said[-1])
+    assert [f["properties"]["line"] for f in map_of(folder)["features"]] == [radio_line(said[-1])] * 2
+    assert radio_line(said[-1]).startswith("GUNFIRE, USNG ")
+
+
 def test_what_was_withdrawn_is_gone_from_the_map_and_stays_among_the_files(folder):
     drop, first, other = Drop("drop", folder), told("a")[0], told("b")[0]
     for alert in (first, other, cancelled(first)):
@@ -122,7 +130,7 @@ def test_a_restart_remembers_what_stands_and_clears_what_was_half(folder):
 def test_a_repeat_writes_nothing(folder, monkeypatch):
     drop, (first, *_) = Drop("drop", folder), told()
     drop_in(drop, first)
-    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("something was opened to be written"))
+    monkeypatch.setattr("alerts.couriers.drop._write_whole", lambda *_: pytest.fail("something was written"))
     assert drop_in(drop, first).delivered
 
 
@@ -132,6 +140,74 @@ def test_a_file_that_somebody_spoilt_is_written_anew(folder):
     (folder / f"{first.message_id}.json").write_bytes(b"x" * len(encode(first)))
     assert drop_in(drop, first).delivered
     assert (folder / f"{first.message_id}.json").read_bytes() == encode(first)
+
+
+def a_directory(path):
+    path.mkdir()
+
+
+def a_dangling_link(path):
+    path.symlink_to("/nonexistent")
+
+
+def a_pipe(path):
+    os.mkfifo(path)
+
+
+def unreadable(path):
+    path.write_bytes(b"")
+    os.truncate(path, LARGEST_BYTES + 1)  # more than any alert, with a hole in place of it
+
+
+STRAYS = [a_directory, a_dangling_link, a_pipe, unreadable]
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("name", ["zzz-r1.json", "zzz-r1.json.partial"])
+def test_whatever_lies_in_the_folder_stops_no_alert(folder, stray, name):
+    stray(folder / name)
+    os.utime(folder / name, ns=(NIGHT_NS, NIGHT_NS), follow_symlinks=False)
+    (first, *_) = told()
+    assert drop_in(Drop("drop", folder), first).delivered
+    assert shown(folder) == [(first.alert_id, 1)]
+
+
+@pytest.mark.parametrize("stray", STRAYS[1:])
+def test_what_has_the_name_of_a_file_gives_way_to_it(folder, stray):
+    (first, *_) = told()
+    drop = Drop("drop", folder)
+    for name in (MAP, f"{first.message_id}.json"):
+        stray(folder / name)
+    assert drop_in(drop, first).delivered
+    assert (folder / f"{first.message_id}.json").read_bytes() == encode(first)
+    assert not (folder / f"{first.message_id}.json").is_symlink()
+    assert shown(folder) == [(first.alert_id, 1)]
+
+
+def test_a_folder_with_the_name_of_a_file_is_said_with_the_remedy(folder):
+    (first, *_) = told()
+    (folder / f"{first.message_id}.json").mkdir()
+    receipt = drop_in(Drop("drop", folder), first)
+    assert not receipt.delivered
+    assert "take it away" in receipt.detail
+
+
+def test_a_pipe_that_appears_while_it_runs_does_not_hang_it(folder):
+    drop, first, other = Drop("drop", folder), told("a")[0], told("b")[0]
+    drop_in(drop, first)
+    os.mkfifo(folder / f"{other.message_id}.json.partial")
+    receipt = drop_in(drop, other)
+    assert (receipt.delivered, receipt.unanswered) == (False, True)
+    assert "take it away" in receipt.detail
+
+
+def test_a_file_dated_decades_ahead_does_not_empty_the_map_at_a_restart(folder):
+    first, other = told("a")[0], told("b")[0]
+    drop_in(Drop("drop", folder), first)
+    (folder / "note-r1.json").write_text("{}")
+    os.utime(folder / "note-r1.json", (4e9, 4e9))
+    drop_in(Drop("drop", folder), other)
+    assert shown(folder) == sorted([(first.alert_id, 1), (other.alert_id, 1)])
 
 
 @pytest.mark.parametrize(

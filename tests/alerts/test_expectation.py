@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import pickle
 import random
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -50,6 +53,22 @@ def told(expectation, incident, policy):
     verdict = policy.judge(incident, expectation.circumstances(incident))
     expectation.told(incident, verdict, verdict.outcome)
     return verdict
+
+
+def test_a_word_names_the_nearest_events_and_one_whose_budget_is_spent():
+    """A document must not grow with the calendar; what holds an incident back is in it all the same."""
+    policy = Policy(prior=0.5)
+    events = [
+        show(name=f"show {k:02d}", radius_m=900.0 - k, expected_per_hour=0.0, budget_per_hour=9.0) for k in range(30)
+    ]
+    farthest = show(name="range", radius_m=599.0, expected_per_hour=0.0, budget_per_hour=0.0)
+    incident = of(placed("a", east_m=600.0, llr=4.0))
+    near = Expectation(policy, events).circumstances(incident).expected
+    assert [one.name for one in near] == [f"show {k:02d}" for k in range(20)]
+    verdict = policy.judge(incident, Expectation(policy, [*events, farthest]).circumstances(incident))
+    assert len(verdict.circumstances.expected) == 20
+    assert verdict.outcome == "review"
+    assert "the budget of range is spent" in verdict.reason
 
 
 # The prior
@@ -440,6 +459,29 @@ def test_what_became_part_of_another_is_counted_there():
     expectation.merged(other.incident_id)
     expectation.merged("never told")
     assert expectation.counts[ELSEWHERE] == {"published": 1, "review": 0, "suppressed": 0, "over_budget": 0}
+
+
+def test_counts_are_read_while_another_thread_counts():
+    """As the metrics do: whatever the desk adds or folds meanwhile, reading never fails."""
+    expectation, done = Expectation(), threading.Event()
+
+    def count():
+        for k in range(20_000):
+            expectation._tally.told(f"i{k}", (f"event {k}",), "review", NIGHT_NS + k * HOUR_NS, held=False)
+            if k % 50 == 0:
+                expectation._tally.forget(NIGHT_NS + (k - 3) * HOUR_NS)
+        done.set()
+
+    pace = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as other:
+            counting = other.submit(count)
+            while not done.is_set() and not counting.done():
+                assert all(set(mine) == {*RANK, "over_budget"} for mine in expectation.counts.values())
+            counting.result()
+    finally:
+        sys.setswitchinterval(pace)
 
 
 def test_counts_of_many_events_are_folded_and_not_lost():

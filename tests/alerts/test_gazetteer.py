@@ -306,6 +306,25 @@ def test_a_running_gazetteer_keeps_its_file_when_another_takes_its_name(small, t
         assert gazetteer.describe(41.0, -72.0).address.text == "1 High St"
 
 
+def test_a_file_written_over_in_place_is_told_from_no_more(small, tmp_path):
+    """By `cp`: it may be as long as the other, and half of it may be in memory."""
+    whole, other = small.read_bytes(), tmp_path / "other.db"
+    import_places([table(tmp_path / "other.csv", [(2, "High St", 41.0, -72.0)])], other)
+    assert len(other.read_bytes()) == len(whole)
+    with Gazetteer.open(small) as gazetteer:
+        assert gazetteer.describe(41.0, -72.0).address.text == "1 High St"
+        for content, said in (
+            (other.read_bytes(), "not the places it held before"),
+            (whole[:4096], "damaged|not read"),
+        ):
+            small.write_bytes(content)
+            for _ in range(2):
+                with pytest.raises(GazetteerError, match=said):
+                    gazetteer.describe(41.0, -72.0)
+        small.write_bytes(whole)
+        assert gazetteer.describe(41.0, -72.0).address.text == "1 High St"
+
+
 @pytest.mark.parametrize("content", [b"", b"not a database at all, whatever it is named" * 100, b"SQLite format 3\x00"])
 def test_what_is_no_file_of_places_is_refused_with_the_remedy(tmp_path, content):
     path = tmp_path / "places.db"

@@ -309,6 +309,58 @@ def test_what_only_a_person_had_published_is_withdrawn_with_their_word():
 
 
 @pytest.mark.parametrize("forgotten", [False, True])
+def test_what_was_denied_stays_withdrawn_when_it_is_its_own_again(forgotten):
+    desk, alert, other = desk_with(fix_at("a"), fix_at("b", 5.0, 600.0))
+    if forgotten:
+        forget(desk)
+    denied, merged = act_on(alert, "judge", judgement="fireworks"), act_on(alert, "merge", 2, into=other.alert_id)
+    desk.act(denied, (alert,))
+    assert desk.act(merged, (other,))[-1].merged_into == other.incident_id
+    said = {one.alert_id: one for one in desk.act(act_on(alert, "undo", 3, undoes=merged.act_id))}
+    own = said[alert.alert_id]
+    assert (own.status, own.kind, own.outcome, own.reason) == ("cancelled", "cancelled", "published", "undone")
+    assert own.merged_into is None
+    (back,) = desk.act(act_on(alert, "undo", 4, undoes=denied.act_id))
+    assert (back.status, back.kind, back.outcome) == ("confirmed", "revised", "published"), "it is not new again"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.booleans()), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_who_hears_what_is_published_hears_of_each_as_new_once_and_then_all_of_it(chosen):
+    """Whatever people say and take back, and whatever the machine thinks better of."""
+    desk, said, acts = Desk(), {}, []
+
+    def hear(alerts):
+        for alert in alerts:
+            said.setdefault(alert.alert_id, []).append(alert)
+
+    for shot in (fix_at("a"), fix_at("b", 5.0, 600.0, llr=2.0)):
+        hear(desk.receive(shot))
+    hear(desk.tick(after(NIGHT_NS, 60.0)))
+    for number, (kind, which, first) in enumerate(chosen, start=1):
+        alert, other = [revisions[-1] for revisions in list(said.values())[:: 1 if first else -1]]
+        if kind == 0:
+            hear(desk.receive(fix_at("a" if first else "b", 0.0 if first else 5.0, 0.0 if first else 600.0,
+                                     llr=(-9.0, 2.0, 9.0)[which % 3], revision=1 + number)))  # fmt: skip
+            hear(desk.tick(after(NIGHT_NS, 60.0 + number)))
+            continue
+        if kind == 1:
+            act = act_on(alert, "merge", number, into=other.alert_id)
+        elif kind == 2 and acts:
+            act = act_on(alert, "undo", number, undoes=acts[which % len(acts)].act_id)
+        else:
+            act = act_on(alert, "judge", number, judgement=JUDGEMENTS[which % len(JUDGEMENTS)])
+        acts.append(act)
+        hear(desk.act(act))
+    for revisions in said.values():
+        heard = [alert.outcome == "published" for alert in revisions]
+        assert heard == sorted(heard), "from the first that is published on, all are"
+        kinds = [alert.kind for alert in revisions if alert.outcome == "published"]
+        assert "new" not in kinds[1:]
+        assert kinds[:1] in ([], ["new"])
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
 def test_the_same_act_twice_is_one(forgotten):
     desk, alert = desk_with(fix_at("a"))
     act = act_on(alert, "judge", judgement="fireworks")

@@ -15,7 +15,7 @@ from acoustic.detection import CLASSES
 from acoustic.instant import parse_instant
 from alerts.act import JUDGEMENTS
 from alerts.alert import Audio, alert_instant
-from alerts.record.store import Store
+from alerts.record.store import Store, StoreError
 from alerts.review.findings import Finding
 from alerts.review.label_plan import ExportPlan
 from alerts.review.labels import CLASS_OF, MANIFEST_LABEL, pseudonym, pseudonym_key
@@ -25,8 +25,11 @@ from sensors.flac import steps_of
 from sensors.snippet import Snippet
 from shotfix.clips import ClipStore
 from shotfix.commands_review import labels
+from tests.record_stores import burst
 from tests.review_nights import REVIEW_LLR, SUPPRESSED_LLR, apply, minutes, tell
+from tests.schema_one import build
 from tests.sounds import street
+from tests.strategies import NIGHT_NS
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE_HZ = 8_000
@@ -245,14 +248,51 @@ def test_the_commands(tmp_path, clips):
     done = run("account", "--record", record, "--from", "2026-11-01T00:00:00Z", "--json")
     assert json.loads(done.stdout)["alerts"] == 3
     assert "confirmed" in run("account", "--record", record).stdout
+    assert {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "out").rglob("*") if path.is_file()} == {"0o600"}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
     assert run("agreement", "--record", tmp_path / "no.db").exit_code == 2
     assert run("agreement", "--record", "env:NO_SUCH_VARIABLE_HERE").exit_code == 2
     assert run("agreement", "--record", record, "--from", "yesterday").exit_code == 2
+    backwards = ("--from", "2026-11-02T00:00:00Z", "--to", "2026-11-01T00:00:00Z")
+    for command in ("account", "agreement"):
+        done = run(command, "--record", record, *backwards)
+        assert (done.exit_code, "exchange them" in done.output) == (2, True)
+    assert run("export", "--record", record, "--out", tmp_path / "x", "--audio", "/dev/null").exit_code == 2
+    nowhere = run("export", "--record", record, "--out", "/proc/x", "--by", "sue")
+    assert isinstance(nowhere.exception, OSError)
+    assert str(nowhere.exception).startswith("/proc/x: ")
     assert not (tmp_path / "no.db").exists()
     refused = run("export", "--record", record, "--out", tmp_path / "other", "--by", "two words")
     assert (refused.exit_code, (tmp_path / "other").exists()) == (2, False)
     assert "--by: who is 'two words'" in refused.output
     assert run("export", "--record", record, "--out", tmp_path / "out").exit_code != 0  # it is not empty
+
+
+def test_a_city_in_another_mode_is_told_that_its_labels_were_left_out(tmp_path, clips):
+    record = tmp_path / "record.db"
+    with Store(record) as store:
+        night(store, clips)
+        with store.writing() as connection:
+            connection.exec_driver_sql("update incident set mode = 'test'")
+    done = run("export", "--record", record, "--out", tmp_path / "out", "--by", "sue")
+    assert "0 labels of 0 incidents" in done.stdout
+    hint = "left out: 6 judged incidents of mode test; take them in with --mode test"
+    for told in (done, run("agreement", "--record", record), run("account", "--record", record)):
+        assert hint in told.stdout
+    assert json.loads(run("agreement", "--record", record, "--json").stdout)["left_out"] == {"test": 6}
+    assert "left out" not in run("agreement", "--record", record, "--mode", "test").stdout
+
+
+def test_to_count_agreement_changes_nothing_in_a_record(tmp_path):
+    """Not a byte, and an older program's is not brought up to date behind its back."""
+    old = build(tmp_path / "record.db", burst("a"), NIGHT_NS)
+    before = old.read_bytes()
+    for command in ("agreement", "account"):
+        done = run(command, "--record", old)
+        assert isinstance(done.exception, StoreError)
+        assert "older program's" in str(done.exception)
+    assert old.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["record.db"]
 
 
 def test_an_empty_record_has_nothing_to_say_and_says_so(tmp_path):

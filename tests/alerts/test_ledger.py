@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -29,8 +30,10 @@ from alerts.record.ledger import KINDS, TAIL, Ledger
 from alerts.record.looking import looking_at, read_entries
 from alerts.record.retention import DAY_S, Keep, retire
 from alerts.record.store import Store, StoreError
+from shotfix import config_reading
 from shotfix.commands_record import ledger as ledger_command
 from shotfix.commands_record import record as record_command
+from shotfix.commands_review import labels
 from tests.record_stores import burst
 from tests.strategies import NIGHT_NS
 
@@ -204,6 +207,7 @@ ALERT, BOX = tables.alert, tables.outbox
     ("change", "fault"),
     [
         (lambda name: sa.update(ALERT).where(ALERT.c.number == 4).values(document=b"{}"), (4, "document-altered")),
+        (lambda name: sa.update(ALERT).where(ALERT.c.number == 3).values(document=b"["), (3, "document-altered")),
         (lambda name: sa.update(ALERT).where(ALERT.c.number == 4).values(sha256="0" * 64), (4, "row-altered")),
         (lambda name: sa.update(ALERT).where(ALERT.c.number == 4).values(outcome="review"), (4, "row-altered")),
         (lambda name: sa.update(ALERT).where(ALERT.c.number == 4).values(stored_ns=1), (4, "row-altered")),
@@ -325,6 +329,20 @@ def test_heads_are_noted_once_each_and_survive_a_line_cut_short(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_head_whose_number_was_made_huge_is_passed_over_and_the_last_is_not(tmp_path):
+    file = HeadsFile(tmp_path / "ledger.heads")
+    for k in (1, 12, 13):
+        file.note((k, f"{k:064x}"), NIGHT_NS)
+    file.path.write_bytes(file.path.read_bytes().replace(b'"sequence":12', b'"sequence":82'))
+    harmed = HeadsFile(file.path)
+    assert [head.sequence for head in harmed.read()] == [1, 13]
+    assert harmed.note((14, "e" * 64), NIGHT_NS)
+    file.path.write_bytes(file.path.read_bytes().replace(b'"sequence":14', b'"sequence":94'))
+    last = HeadsFile(file.path)
+    assert [head.sequence for head in last.read()] == [1, 13, 94], "it may be true, and the record an older backup"
+    assert not last.note((15, "f" * 64), NIGHT_NS)
+
+
 def test_heads_that_cannot_be_written_say_so(tmp_path):
     with pytest.raises(StoreError, match="check the path"):
         HeadsFile(tmp_path)
@@ -417,6 +435,10 @@ def test_verify_compares_with_heads_kept_elsewhere(resting, tmp_path):
 def test_an_export_verifies_and_a_change_in_it_is_named(resting, tmp_path):
     out = tmp_path / "ledger.jsonl"
     assert ask(ledger_command, "export", "--record", resting, "--out", out).exit_code == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    again = ask(ledger_command, "export", "--record", resting, "--out", out)
+    assert isinstance(again.exception, StoreError)
+    assert "exists; move it away" in str(again.exception)
     assert ask(ledger_command, "verify", "--file", out).exit_code == 0
     with Store(resting) as store:
         assert list(read_entries(out)) == list(Ledger(store).entries())
@@ -438,16 +460,61 @@ def test_what_is_no_record_is_told(resting, tmp_path):
     assert not (tmp_path / "nothing.db").exists()
     assert ask(ledger_command, "verify").exit_code == 2
     nobody = "postgresql://kim:secret@127.0.0.1:1/record"
-    done = ask(ledger_command, "verify", "--record", nobody)
+    done = ask(ledger_command, "verify", "--record", nobody, "--no-heads")
     assert isinstance(done.exception, UnreachableError)
     assert "secret" not in str(done.exception)
 
 
-def test_a_server_s_record_verifies_from_outside(postgres_url):
+def test_a_server_s_record_verifies_from_outside(postgres_url, tmp_path):
     with Store(postgres_url) as store:
         fill(store)
-    told = json.loads(ask(ledger_command, "verify", "--record", postgres_url, "--json").stdout)
-    assert (told["intact"], told["entries"]) == (True, COUNT)
+        head = Ledger(store).head()
+    # Beside a server there are no heads: what was cut off at the end must not be called whole in passing.
+    done = ask(ledger_command, "verify", "--record", postgres_url)
+    assert done.exit_code == 2
+    assert "--no-heads" in done.output
+    told = json.loads(ask(ledger_command, "verify", "--record", postgres_url, "--no-heads", "--json").stdout)
+    assert (told["intact"], told["entries"], told["heads"]) == (True, COUNT, 0)
+    HeadsFile(tmp_path / "heads").note((head[0] + 1, head[1]), NIGHT_NS)
+    done = ask(ledger_command, "verify", "--record", postgres_url, "--heads", tmp_path / "heads")
+    assert done.exit_code == 1
+    assert "from the end" in done.stdout
+
+
+def test_a_centre_s_own_configuration_says_where_record_and_heads_are(postgres_url, resting, tmp_path, monkeypatch):
+    with Store(postgres_url) as store:
+        fill(store)
+    data = resting.parent
+    config = SimpleNamespace(record_at=postgres_url, site=SimpleNamespace(data_dir=data))
+    monkeypatch.setattr(config_reading, "read_site", lambda _: config)
+    told = json.loads(ask(ledger_command, "verify", "--config", tmp_path / "site.toml", "--json").stdout)
+    assert (told["entries"], told["heads"]) == (COUNT, 1)
+    config.record_at = resting
+    assert ask(ledger_command, "verify", "--config", tmp_path / "site.toml").exit_code == 0
+    assert ask(ledger_command, "verify", "--config", tmp_path / "site.toml", "--record", resting).exit_code == 2
+    both = ("--heads", resting.with_name("ledger.heads"), "--no-heads")
+    assert ask(ledger_command, "verify", "--record", resting, *both).exit_code == 2
+
+
+def test_every_command_takes_the_record_s_name_the_same_way(resting, monkeypatch):
+    for group, name in ((ledger_command, "verify"), (record_command, "check"), (labels, "account")):
+        assert ask(group, name).exit_code == 2
+        done = ask(group, name, "--record", "env:NO_SUCH_VARIABLE_HERE")
+        assert (done.exit_code, "NO_SUCH_VARIABLE_HERE: not set" in done.output) == (2, True)
+        monkeypatch.setenv("OURS", str(resting))
+        assert ask(group, name, "--record", "env:OURS").exit_code == 0
+        monkeypatch.setenv("SHOTFIX_RECORD", str(resting))
+        assert ask(group, name).exit_code == 0
+        monkeypatch.delenv("SHOTFIX_RECORD")
+
+
+def test_heads_and_exports_that_hold_nothing_are_errors(resting, tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+    done = ask(ledger_command, "verify", "--record", resting, "--heads", empty)
+    assert "there are no heads in it" in str(done.exception)
+    done = ask(ledger_command, "verify", "--file", empty)
+    assert "there are no entries in it" in str(done.exception)
 
 
 def test_a_record_is_copied_and_checked(record_where, tmp_path):
@@ -481,7 +548,7 @@ def test_a_copy_is_a_record(tmp_path):
 def test_the_page_s_own_program_agrees(resting, root):
     """The expert's lines, run as they stand on the page, in the record's folder."""
     page = (root / "docs" / "ledger.md").read_text(encoding="utf-8")
-    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (snippet,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
     assert set(re.findall(r"^import (.*)$", snippet, re.MULTILINE)) == {"hashlib, json, sqlite3"}
 
     def run():

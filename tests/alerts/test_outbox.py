@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from acoustic.instant import SECOND, after
 from alerts.alert import encode
-from alerts.delivery import GONE_S, LATE_HEADER, SCHEDULE_S, Receipt, Route
+from alerts.delivery import GONE_S, LATE_HEADER, LONGEST_WAIT_S, SCHEDULE_S, Receipt, Route
 from alerts.desk import Desk
 from alerts.record import tables
 from alerts.record.ledger import Ledger
@@ -142,8 +142,11 @@ def test_the_dead_are_revived_and_may_die_again(record_store, outbox):  # noqa: 
     record_store.keep(burst(), ROOM, NIGHT_NS)
     (first,) = outbox.due("room", NIGHT_NS)
     die(outbox, first)
-    assert outbox.revive("other", NIGHT_NS) == 0
-    assert outbox.revive("room", NIGHT_NS) == 1
+    assert outbox.revive("other", NIGHT_NS, "ada") == 0
+    assert outbox.revive("room", NIGHT_NS, "ada") == 1
+    (entry,) = Ledger(record_store).entries(kinds=["delivery-revived"])  # of the other there was nothing to revive
+    assert (entry.actor, entry.at_ns) == ("ada", NIGHT_NS)
+    assert json.loads(entry.body) == {"courier": "room", "deliveries": 1}
     assert outbox.dead("room") == []
     (again,) = outbox.due("room", NIGHT_NS)
     assert (again.message_id, again.attempts) == (first.message_id, 0)
@@ -232,3 +235,36 @@ def test_an_outage_of_a_day_ends_with_everything_in_order_and_marked_late(record
     assert (now - back_ns) / SECOND < SCHEDULE_S[11] * 1.2
     with record_store.reading() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.attempt)).scalar_one() == tried
+
+
+def test_what_was_altered_in_the_record_is_given_up_and_told_and_holds_up_nobody(record_store, outbox, caplog):  # noqa: F811
+    (first, second, _), other = burst(), burst("b")[0]
+    record_store.keep([first, second, other], ROOM, NIGHT_NS)
+    altered = encode(first).replace(b"gunshot", b"gunshop")
+    named = (tables.alert.c.alert_id == first.alert_id) & (tables.alert.c.revision == 1)
+    with record_store.writing() as connection:
+        connection.execute(sa.update(tables.alert).where(named).values(document=altered))
+    due = {d.message_id: d.document for d in outbox.due("room", NIGHT_NS)}
+    assert due == {second.message_id: encode(second), other.message_id: encode(other)}
+    (letter,) = outbox.dead("room")
+    assert (letter.message_id, letter.attempts) == (first.message_id, 0)
+    (entry,) = Ledger(record_store).entries(kinds=["delivery-dead"])
+    assert "was altered in the record" in json.loads(entry.body)["detail"]
+    assert outbox.altered["room"] == 1
+    assert f"{first.alert_id} revision 1 is not carried by room" in caplog.text
+
+
+def test_a_clock_that_was_ahead_holds_nothing_back(record_store, outbox):  # noqa: F811
+    """Two hours ahead at first, then set right; a retry waits no longer than the longest wait there is."""
+    ahead_ns = after(NIGHT_NS, 7_200.0)
+    far_ns = after(NIGHT_NS, 10 * 86_400.0)
+    record_store.keep(burst("a")[:1], ROOM, ahead_ns)
+    (due,) = outbox.due("room", ahead_ns)
+    record_store.keep(burst("b")[:1], ROOM, ahead_ns)
+    outbox.settle(due, LOST, far_ns)
+    assert [d.alert_id for d in outbox.due("room", NIGHT_NS)] == [burst("b")[0].alert_id]
+    assert [d.alert_id for d in outbox.due("room", after(NIGHT_NS, LONGEST_WAIT_S))] == [
+        burst("b")[0].alert_id, burst("a")[0].alert_id,
+    ]  # fmt: skip
+    record_store.keep(burst("c")[:1], ROOM, ahead_ns)
+    assert burst("c")[0].alert_id in {d.alert_id for d in Outbox(record_store).due("room", NIGHT_NS)}, "after a start"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
+import random
 import sqlite3
 
 import pytest
@@ -99,7 +101,7 @@ def test_columns_that_nobody_knows_can_be_named(tmp_path):
         imported(tmp_path, content, "a.csv")
     columns = {"latitude": "NORD", "longitude": "OST", "number": "HAUS", "street": "WEG"}
     assert texts(imported(tmp_path, content, "a.csv", columns=columns), "address") == ["12 Elm St"]
-    with pytest.raises(ChoiceError, match=r"nothing of use in it, as line 2 .a street without a house number."):
+    with pytest.raises(PlacesError, match=r"nothing of use in it, as line 2 .a street without a house number."):
         imported(tmp_path, content, "a.csv", columns=columns | {"number": "NR"}, force=True)
     with pytest.raises(ChoiceError, match="haus: no meaning of a column; expected one of number"):
         imported(tmp_path, content, "a.csv", columns={"haus": "HAUS"}, force=True)
@@ -353,6 +355,59 @@ def test_a_file_of_no_use_is_refused_with_the_remedy_and_nothing_is_written(tmp_
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("properties", [None, "urn:ogc:def:crs:EPSG::4326", [], {"name": None}, 7])
+def test_a_crs_that_says_nothing_is_none(tmp_path, properties):
+    crs = {"type": "name", "properties": properties}
+    assert texts(imported(tmp_path, collection(point(number=1, street="E"), crs=crs)), "address") == ["1 E"]
+
+
+@pytest.mark.parametrize("digits", [400, 4_000, 100_000])
+def test_a_coordinate_of_many_digits_is_a_bad_row_alone(tmp_path, digits):
+    lines = [point(number=1, street="E"), feature("Point", ["far", LATITUDE], number=2, street="E")]
+    content = "\n".join(json.dumps(line) for line in lines).replace('"far"', "9" * digits)
+    report = imported(tmp_path, content)
+    assert texts(report, "address") == ["1 E"]
+    assert report.files[0].skipped == 1
+
+
+def ring_of(corners):
+    return [[round(LONGITUDE + x, 9), round(LATITUDE + y, 9)] for x, y in (*corners, corners[0])]
+
+
+def test_a_polygon_that_crosses_itself_everywhere_is_skipped_and_a_long_one_that_does_once_is_mended(tmp_path):
+    """Mending takes a time by the square of the crossings, of which 1,500 points at random make half a million."""
+    anywhere = random.Random(7)  # noqa: S311  (no secret)
+    wild = [(anywhere.random() / 100, anywhere.random() / 100) for _ in range(1_500)]
+    coast = [(math.cos(k * math.tau / 3_000) / 100, math.sin(k * math.tau / 3_000) / 100) for k in range(3_000)]
+    coast[500], coast[502] = coast[502], coast[500]
+    shapes = [
+        feature("Polygon", [ring_of(wild)], name="Wild Park", leisure="park"),
+        feature("Polygon", [ring_of(coast)], name="Bay Park", leisure="park"),
+    ]
+    report = imported(tmp_path, collection(*shapes))
+    assert report.files[0].skipped == 1
+    assert "crosses itself more than 1,000 times; mend it first" in report.files[0].examples[0]
+    with Gazetteer.open(report.into) as gazetteer:
+        assert gazetteer.describe(LATITUDE, LONGITUDE).parcel == "Bay Park"
+
+
+def fiji(west, east, **properties):
+    return [[[west, -17.0], [east, -17.0], [east, -16.0], [west, -16.0], [west, -17.0]]]
+
+
+def test_ground_over_the_line_of_180_degrees_is_skipped_and_taken_where_it_is_cut(tmp_path):
+    """As one ring it would cover the whole parallel; the standard wants two (RFC 7946, section 3.1.9)."""
+    door = feature("Point", [179.5, -16.5], number=1, street="Elm St")
+    whole = feature("Polygon", fiji(179.0, -179.0), name="Beat 9", leisure="park")
+    report = imported(tmp_path, collection(door, whole))
+    assert report.files[0].skipped == 1
+    assert "cut it there (RFC 7946, 3.1.9)" in report.files[0].examples[0]
+    cut = feature("MultiPolygon", [fiji(179.0, 180.0), fiji(-180.0, -179.0)], name="Beat 9", leisure="park")
+    with Gazetteer.open(imported(tmp_path, collection(door, cut), force=True).into) as gazetteer:
+        told = [gazetteer.describe(-16.5, longitude).parcel for longitude in (179.5, -179.5, 0.0)]
+    assert told == ["Beat 9", "Beat 9", None]
 
 
 def test_files_of_two_cities_are_refused(tmp_path):

@@ -6,11 +6,12 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from acoustic.detection import probability
+from alerts.circumstances import Circumstances
 from alerts.incident import Incident
 from alerts.policy import OUTCOMES, Policy, fused_llr
 from alerts.trade import THRESHOLDS, Share, trade
@@ -98,6 +99,26 @@ def test_ten_weak_rounds_do_not_bury_a_strong_one_and_fifty_crackers_make_no_sho
 def test_a_policy_checks_itself(wrong):
     with pytest.raises(ValueError, match="|".join(wrong)):
         Policy(**wrong)
+
+
+@given(LLR, st.lists(st.floats(0.01, 100.0), min_size=24, max_size=24))
+@example(4.0, [0.01] + [1.0] * 23)
+def test_the_hour_alone_suppresses_nothing_that_would_be_published_and_publishes_by_the_odds(llr, hours):
+    policy, incident, mean = Policy(), of(fix_at("a", llr=llr)), math.fsum(hours) / 24.0
+    for factor in hours:
+        verdict = policy.judge(incident, Circumstances(policy.prior, hour_shift=math.log(factor / mean)))
+        if policy.judge(incident).outcome == "published":
+            assert verdict.outcome != "suppressed"
+        odds = policy.prior / (1.0 - policy.prior) * factor / mean
+        assert (verdict.outcome == "published") == (verdict.posterior >= policy.publish)
+        assert verdict.posterior == pytest.approx(probability(llr, math.log(odds)), rel=1e-9)
+
+
+def test_an_hour_at_which_nobody_shoots_says_why_a_person_looks():
+    verdict = Policy().judge(of(fix_at("a", llr=4.0)), Circumstances(1.0 / 6.0, hour_shift=math.log(1e-4)))
+    assert (verdict.outcome, verdict.posterior < 0.01) == ("review", True)
+    assert verdict.reason.endswith("below 0.1, from which a person looks; 0.916 at an ordinary hour, so that one does")
+    assert Policy().judge(of(fix_at("a", llr=2.0)), verdict.circumstances).outcome == "suppressed", "that the hour may"
 
 
 def test_every_outcome_can_come():

@@ -11,15 +11,8 @@ from alerts.desk import Desk
 from alerts.record.store import Store
 from alerts.review.acts import last_said
 from alerts.review.reviews import ConflictError, ObjectionError, ReviewRules, Reviews
-from tests.review_nights import minutes, tell
+from tests.review_nights import minutes, submit, tell
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at
-
-
-def submit(reviews, decision, desk=None):
-    """What a centre does with a decision: the desk's revisions go into the record."""
-    said = (desk or Desk(mode="live")).act(decision.act, decision.known, decision.earlier)
-    reviews.store.keep(said, [], decision.act.at_ns)
-    return said
 
 
 def alert_of(reviews, incident_id):
@@ -60,7 +53,8 @@ def test_what_a_person_said_is_what_is_told(record_store, forgets):
     head = tell_desk(placed)
     assert (head.latitude, head.longitude) == (41.77, -72.67)
     for number, act in enumerate((over.act, judged.act, placed.act)):
-        undone = reviews.undo(incident_id, "sue", minutes(4 + number), act.act_id, expected_version=head.version)
+        at_ns, version = minutes(4 + number), head.version
+        undone = reviews.undo(incident_id, "sue", at_ns, act.act_id, expected_version=version, supervisor=True)
         head = tell_desk(undone)
     assert (head.outcome, head.verdict) == ("published", None)
     assert head.latitude == pytest.approx(41.7658)
@@ -169,7 +163,8 @@ def step(reviews, incident_id, what, who, verdict, at_ns, version, acts):
         reviews.second(incident_id, who, at_ns, verdict)
         return None
     if what == "undo":
-        return reviews.undo(incident_id, who, at_ns, acts[0].act_id if acts[0] else "none", expected_version=version)
+        act_id, supervisor = acts[0].act_id if acts[0] else "none", who == "sue"
+        return reviews.undo(incident_id, who, at_ns, act_id, expected_version=version, supervisor=supervisor)
     if what == "place":
         return reviews.place(incident_id, who, at_ns, 41.77, -72.67, 20.0, expected_version=version)
     return getattr(reviews, what)(incident_id, who, at_ns, verdict, expected_version=version)

@@ -115,7 +115,10 @@ def test_who_differs_calls_a_supervisor_who_is_a_third_person(store):
     assert (decision.act.kind, decision.act.judgement, decision.act.by) == ("judge", "fireworks", "sue")
     assert [one.turn for one in reviews.opinions(incident_id)] == [1, 2, 3]
     # Undone, the two differ again.
-    undone = reviews.undo(incident_id, "sue", minutes(5), decision.act.act_id, expected_version=decision.head.version)
+    version = decision.head.version
+    undone = reviews.undo(
+        incident_id, "sue", minutes(5), decision.act.act_id, expected_version=version, supervisor=True
+    )
     assert (undone.head.disagreed, undone.head.verdict) == (True, "gunfire")
 
 

@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 from acoustic.instant import SECOND
 from alerts.alert import encode
 from alerts.delivery import Route
-from alerts.record import tables
+from alerts.record import retention, tables
 from alerts.record.ledger import Ledger
 from alerts.record.retention import DAY_S, Keep, Retired, retire
 from alerts.record.store import Store
+from alerts.review.acts import last_said
+from alerts.review.reviews import Reviews
+from shotfix.api.lists import ListQuery, page_of
 from tests.record_stores import burst
+from tests.review_nights import minutes, submit, tell
 from tests.strategies import NIGHT_NS
 
 DAY_NS = 86_400 * SECOND
@@ -112,6 +116,90 @@ def test_what_people_made_theirs_stays(record_store, touch):
             connection.execute(statement)
     assert retire(record_store, NIGHT_NS + 999 * DAY_NS, Keep(most_age_s=0.0, most_bytes=0)).incidents == 0
     assert mine[0].alert_id in kept(record_store)
+
+
+def test_what_stays_is_looked_at_without_the_right_to_write(record_store, monkeypatch):
+    """Alerts that come meanwhile must not wait until a thousand young incidents were looked at."""
+    record_store.keep(suppressed("young"), ROOM, NIGHT_NS + 300 * DAY_NS)
+    record_store.keep(suppressed("last", 60.0), ROOM, NIGHT_NS + 300 * DAY_NS)
+    monkeypatch.setattr(record_store, "write", lambda _: pytest.fail("there is nothing to write"))
+    assert retire(record_store, NIGHT_NS + 301 * DAY_NS, Keep(most_age_s=30 * DAY_S, most_bytes=0)).incidents == 0
+
+
+def test_what_people_take_in_hand_between_the_looking_and_the_letting_go_stays(record_store, monkeypatch):
+    mine = suppressed("mine")
+    record_store.keep([*mine, *suppressed("other", 60.0), *suppressed("last", 120.0)], ROOM, NIGHT_NS)
+    write = record_store.write
+
+    def pinned_just_before(work):
+        with record_store.writing() as connection:
+            connection.execute(touch_pin(connection, mine[0].incident_id))
+        return write(work)
+
+    monkeypatch.setattr(record_store, "write", pinned_just_before)
+    assert retire(record_store, NIGHT_NS + 99 * DAY_NS, MONTH).incidents == 1
+    assert mine[0].alert_id in kept(record_store)
+
+
+@pytest.mark.parametrize("what", ["merge", "split"])
+def test_what_people_merged_or_split_stays_on_both_sides(record_store, what):
+    """Before the desk has said it, and after; no act is named in the row of the other side."""
+    reviews, late_ns = Reviews(record_store), NIGHT_NS + 99 * DAY_NS
+    mine, other = (tell(record_store, name, time_s, llr=-9.0, rounds=3) for name, time_s in (("m", 0.0), ("o", 900.0)))
+    tell(record_store, "last", 1800.0, llr=-9.0)
+    version = reviews.head(mine).version
+    if what == "merge":
+        decision = reviews.merge(mine, "ann", minutes(90), other, expected_version=version)
+    else:
+        with record_store.reading() as connection:
+            shot = last_said(connection, reviews.head(mine).alert_id).rounds[0].shot_id
+        decision = reviews.split(mine, "ann", minutes(90), (shot,), expected_version=version)
+    theirs = {alert.alert_id for alert in decision.known}
+    assert len(theirs) == (2 if what == "merge" else 1)
+    retire(record_store, late_ns, MONTH)
+    assert theirs <= kept(record_store)
+    theirs |= {alert.alert_id for alert in submit(reviews, decision)}
+    assert len(theirs) == 2
+    tell(record_store, "later", 2700.0, llr=-9.0)
+    retire(record_store, late_ns, MONTH)
+    assert theirs <= kept(record_store)
+
+
+def test_what_somebody_has_in_hand_stays_until_they_let_go(record_store):
+    held = suppressed("held")
+    record_store.keep([*held, *suppressed("last", 60.0)], ROOM, NIGHT_NS)
+    late_ns = NIGHT_NS + 99 * DAY_NS
+    Reviews(record_store).claim(held[0].incident_id, "bob", late_ns)
+    assert retire(record_store, late_ns, MONTH).incidents == 0
+    assert retire(record_store, late_ns + DAY_NS, MONTH).incidents == 1
+
+
+def test_a_document_that_somebody_altered_stays(record_store):
+    record_store.keep([*suppressed("altered"), *suppressed("last", 60.0)], ROOM, NIGHT_NS)
+    with record_store.writing() as connection:
+        connection.execute(sa.update(tables.alert).values(document=b"{nothing"))
+    assert retire(record_store, NIGHT_NS + 99 * DAY_NS, MONTH).incidents == 0
+
+
+def test_the_young_and_those_asked_twice_are_found_by_indexes_of_few_rows(tmp_path):
+    """Not by looking at all: a page of the API must not either, nor sort all to show some."""
+    with Store(tmp_path / "record.db") as store, store.reading() as connection:
+
+        def plan(wanted):
+            said = wanted.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            rows = connection.exec_driver_sql(f"explain query plan {said}").all()
+            return " ".join(row[3] for row in rows)
+
+        row = tables.incident.c
+        assert "incident USING INDEX incident_unpublished (published_ns<?)" in plan(retention._may_go(1, 1))
+        assert "ix_alert_outcome" not in plan(retention._may_go(1, 1))
+        assert "USING INDEX incident_second" in plan(
+            sa.select(row.alert_id).where(row.claimed_until_ns > 1, row.wants_second)
+        )
+        assert "incident_beat (beat=?)" in plan(page_of(ListQuery(beat="12"), published_only=False, documents=False))
+        published = plan(page_of(ListQuery(), published_only=True, documents=False))
+        assert "SCAN first" in published
+        assert "TEMP B-TREE" not in published
 
 
 def test_what_became_part_of_an_incident_that_stays_stays(record_store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import sqlalchemy as sa
 
 from alerts.delivery import Route
 from alerts.record import tables
+from alerts.record.backup import copy_file
+from alerts.record.guards import missing_guards
 from alerts.record.store import Store, StoreError
 from tests.record_stores import burst
 from tests.strategies import NIGHT_NS
@@ -34,6 +37,17 @@ def test_the_file_is_in_write_ahead_mode_with_full_synchronisation(path):
                 for name in ("journal_mode", "synchronous", "foreign_keys", "auto_vacuum")
             ]
     assert values == ["wal", 2, 1, 2]
+
+
+def test_nobody_else_may_read_it_nor_what_lies_beside_it(path):
+    before = os.umask(0o022)
+    try:
+        with Store(path) as store:
+            store.keep(burst("a"), [], NIGHT_NS)
+            modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {path.name + suffix: 0o600 for suffix in ("", "-wal", "-shm")}
 
 
 @pytest.mark.parametrize("content", [b"not a database at all", b"SQLite format 3\x00" + b"\xff" * 5000])
@@ -154,3 +168,44 @@ def test_no_other_driver_is_loaded_for_a_file(path, root):
     )
     done = subprocess.run([sys.executable, "-c", script, path], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_guards_that_are_missing_are_put_back_at_the_start(path, caplog):
+    with Store(path) as store, store.writing() as connection:
+        connection.exec_driver_sql("drop trigger ledger_stays_delete")
+    with Store(path) as store, store.reading() as connection:
+        assert missing_guards(connection) == ()
+    assert "put guards back that were missing: ledger_stays_delete" in caplog.text
+
+
+def remove(path):
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def replace(path):
+    with Store(path.with_name("other.db")):
+        pass
+    path.with_name("other.db").replace(path)
+
+
+@pytest.mark.parametrize("harm", [remove, replace])
+def test_a_file_that_is_moved_or_replaced_under_the_program_is_refused_and_not_made_anew(path, harm):
+    with Store(path) as store:
+        store.keep(burst(), ROOM, NIGHT_NS)
+        held = store.reading()  # so that the next needs a connection of its own
+        with held:
+            harm(path)
+            there = path.exists()
+            with pytest.raises(StoreError, match="moved or replaced under the program: stop the program"):
+                store.keep(burst("b", 60.0), ROOM, NIGHT_NS)
+            with pytest.raises(StoreError, match="moved or replaced"), store.reading() as connection:
+                connection.execute(sa.select(tables.meta))
+        assert path.exists() is there
+
+
+def test_no_copy_is_made_into_a_folder_that_is_not_there(path):
+    with Store(path):
+        pass
+    with pytest.raises(StoreError, match="nowhere: no such folder; make it first"):
+        copy_file(path, path.parent / "nowhere" / "x")

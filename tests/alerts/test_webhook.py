@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import http.server
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -16,15 +18,16 @@ from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from acoustic.instant import SECOND, after
 from alerts.alert import SCHEMA_VERSION, encode
-from alerts.couriers.destination import Destination, RefusedError, is_public
+from alerts.couriers.bounded_http import Answer
+from alerts.couriers.destination import Destination, RefusedError, why_refused
 from alerts.couriers.loopback import verified
-from alerts.couriers.webhook import Secret, Webhook, _retry_after_s, body_of, sign
-from alerts.delivery import Delivery
+from alerts.couriers.webhook import Secret, Webhook, _receipt, _retry_after_s, body_of, sign
+from alerts.delivery import Delivery, wait_s
 from alerts.desk import Desk
 from tests.strategies import NIGHT_NS, fix_at
 
@@ -368,12 +371,12 @@ PUBLIC = ["8.8.8.8", "172.32.0.1", "93.184.215.14", "2606:4700::1111", "::ffff:8
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_of_ones_own_network_are_not_public(address):
-    assert not is_public(address)
+    assert why_refused(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_addresses_of_the_internet_are_public(address):
-    assert is_public(address)
+    assert why_refused(address) is None
 
 
 @pytest.mark.parametrize(
@@ -437,6 +440,39 @@ def test_a_name_that_does_not_resolve_is_a_receipt():
 def test_what_is_no_safe_url_is_refused_at_once(url):
     with pytest.raises(ValueError):
         Destination(url)
+
+
+HTTP_DATES = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.sampled_from(["Wed", "Sat", "?", ""]),
+    st.integers(-1, 10**12),
+    st.sampled_from(["Nov", "Feb", "13", ""]),
+    st.integers(-1, 10**30) | st.sampled_from([0, 1, 9999, 10_000]),
+    *[st.integers(-1, 100) | st.just(10**20)] * 3,
+    st.sampled_from(["GMT", "+0000", "-2400", "+9999", "+99999999999999999999", ""]),
+)
+
+
+@given(st.text(max_size=40) | HTTP_DATES, st.text(max_size=40) | HTTP_DATES)
+@example("Sat, 21 Nov 99999999999999999999 03:00:00 GMT", "")
+@example("120", "Sat, 21 Nov 2026 03:00:00 +99999999999999999999")
+def test_no_date_of_a_receiver_fails_a_delivery(retry_after, date):
+    answer = Answer(503, {"retry-after": retry_after, "date": date}, b"")
+    receipt = _receipt(answer, now_ns())
+    assert not receipt.delivered
+    assert wait_s(1, "a1-r1", receipt.retry_after_s) < math.inf
+
+
+@pytest.mark.parametrize(
+    ("alert_id", "why"), [("a\u00e4", "webhook-id"), ("a\r\nx: y", "webhook-id"), ("a.b", "full stop")]
+)
+def test_a_name_that_no_header_can_hold_is_a_receipt(alert_id, why):
+    webhook = Webhook("room", Destination("https://example.org/"), [OLD], lambda host, port: ["8.8.8.8"], source="/x")
+    receipt = webhook.deliver(dataclasses.replace(delivery(), alert_id=alert_id), now_ns())
+    assert (receipt.delivered, receipt.unanswered) == (False, False)
+    assert receipt.detail.startswith("cannot be sent: ")
+    assert why in receipt.detail
+    assert "\n" not in receipt.detail
 
 
 def test_a_webhook_needs_a_secret():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alerts.alert import decode
+from alerts.delivery import Receipt, Route
 from alerts.record.store import Store
 from alerts.review.reviews import ReviewRules
-from shotfix.api import act_routes
+from shotfix.api import act_routes, repeats
+from shotfix.api.audio import is_whole
 from tests.api_city import REVIEW, played
 
 ASKED_TWICE = ReviewRules(second_share=1.0)
@@ -181,6 +186,20 @@ def test_an_engine_that_is_slow_or_gone_loses_no_act(store, tmp_path, monkeypatc
     played(play, store, tmp_path, engine=False)
 
 
+def test_a_judgement_is_undone_by_who_gave_it_or_by_a_supervisor(store, tmp_path):
+    async def play(city):
+        name = city.tell("a")
+        city.enrol("bob", "analyst")
+        done = await city.act(name, "judge", "bob", body={"judgement": "fireworks"})
+        about = {"act_id": done.json["act_id"]}
+        refused = await city.act(name, "undo", body=about)
+        assert (refused.status, refused.json["changed_by"]) == (409, "bob")
+        undone = await city.act(name, "undo", "supervisor", about)
+        assert (undone.status, undone.json["incident"]["verdict"]) == (200, None)
+
+    played(play, store, tmp_path)
+
+
 def test_what_makes_no_sense_is_refused(store, tmp_path):
     async def play(city):
         name, doubted = city.tell("a"), city.tell("b", 100.0, llr=REVIEW)
@@ -315,3 +334,153 @@ def test_who_listened_is_on_record(store, tmp_path):
             assert [one["listened"] for one in opinions] == [heard]
 
     played(play, store, tmp_path)
+
+
+def test_who_asked_for_the_head_or_a_byte_has_not_listened(store, tmp_path):
+    digest, names = "cd" * 32, ("head", "byte", "gap", "mixed", "parts", "all-in-one-part")
+
+    async def play(city):
+        whole = len(city.clips.put(digest))
+        asked = {
+            "head": [("HEAD", "", None)],
+            "byte": [("GET", "", "bytes=0-1"), ("GET", ".wav", "bytes=-1")],
+            "gap": [("GET", "", "bytes=0-99"), ("GET", "", f"bytes=101-{whole}")],
+            "mixed": [("GET", "", "bytes=0-99"), ("GET", ".wav", "bytes=100-")],
+            "parts": [("GET", "", "bytes=50-"), ("GET", "", "bytes=0-99")],
+            "all-in-one-part": [("GET", ".wav", "bytes=0-")],
+        }
+        for number, who in enumerate(names):
+            city.enrol(who, "analyst")
+            name = city.tell(who, 300.0 * number, clips=(digest,))
+            for method, form, part in asked[who]:
+                more = {} if part is None else {"range": part}
+                assert (await city.ask(method, f"/audio/{digest}{form}", who, **more)).status < 300
+            await city.act(name, "judge", who, {"judgement": "gunfire"})
+            (opinion,) = (await city.get(f"/incidents/{name}")).json["opinions"]
+            assert opinion["listened"] == (who in ("parts", "all-in-one-part")), who
+        rows = (await city.get("/access?who=head", "auditor")).json["accesses"]
+        assert "HEAD /audio/{sha256}" in [row["what"] for row in rows]
+
+    played(play, store, tmp_path)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 30)), max_size=6), st.integers(1, 40))
+def test_parts_are_the_whole_when_every_byte_is_in_one(spans, size):
+    inside = [(first, min(first + length, size) - 1) for first, length in spans if first < size]
+    fetched = [f"GET /audio/{{sha256}} {first}-{last}/{size}" for first, last in inside]
+    every = {byte for first, last in inside for byte in range(first, last + 1)} == set(range(size))
+    assert is_whole(fetched) == every
+    assert is_whole([*fetched, "GET /audio/{sha256}.wav"])
+    assert is_whole([*fetched, "HEAD /audio/{sha256}", "GET /audio/{sha256} 0-1", "GET /audio"]) == every
+
+
+def test_a_second_reviewer_learns_nothing_by_acting_or_by_where_it_is_missing(record_store, tmp_path):
+    async def play(city):
+        city.enrol("bob", "analyst", "supervisor")
+        name, other = city.tell("a", llr=REVIEW), city.tell("b", 300.0)
+        later = city.tell("c", 600.0)
+        await city.act(name, "judge", body={"judgement": "vehicle", "note": "a backfire"})
+        await city.act(name, "claim", "bob")
+        shot = city.store.document(city.reviews.head(name).alert_id, 1)
+        said = set()
+        where = {"latitude": 1, "longitude": 1, "radius_m": 1}
+        for about, kind, body in (
+            (name, "acknowledge", {}),
+            (name, "judge", {"judgement": "vehicle"}),
+            (name, "judge", {"judgement": "gunfire"}),
+            (name, "adjudicate", {"judgement": "gunfire"}),
+            (name, "place", where),
+            (name, "merge", {"into": other}),
+            (other, "merge", {"into": name}),
+            (name, "split", {"shot_ids": [decode(shot).rounds[0].shot_id]}),
+            (name, "undo", {"act_id": "hdeadbeefdeadbeef"}),
+            (name, "disposition", {"disposition": "other"}),
+            (name, "pin", {"reason": "x"}),
+            (name, "link", {"system": "cad", "number": "1"}),
+        ):
+            for version in (None, 1):
+                answer = await city.act(about, kind, "bob", body, version)
+                assert (answer.status, answer.code) == (403, "not-permitted"), kind
+                said.add(answer.body)
+        assert len(said) == 1
+        assert len(city.submitted) == 1  # the first reviewer's
+        for path in ("/alerts", "/incidents"):
+            found, cursor = [], ""
+            while cursor is not None:  # no page has a gap where it would stand
+                page = (await city.get(f"{path}?limit=1{cursor and '&cursor='}{cursor}", "bob")).json
+                found += [each["incident_id"] for each in page[path[1:]]]
+                assert [each["incident_id"] for each in page["blind"]] == ([name] if not cursor else [])
+                assert len(page[path[1:]]) == 1
+                cursor = page["next"]
+            assert found == [later, other]
+            for query in ("from=2020-01-01T00:00:00Z", "to=2030-01-01T00:00:00Z", "mode=test"):
+                assert (await city.get(f"{path}?{query}", "bob")).json["blind"] == []
+            assert len((await city.get(f"{path}?mode=live", "bob")).json["blind"]) == 1
+        assert (await city.act(name, "note", "bob", {"text": "traffic noise"})).status == 200
+        assert (await city.act(name, "claim", "bob")).status == 200
+        assert (await city.act(name, "opinion", "bob", {"judgement": "vehicle"})).status == 200
+
+    played(play, record_store, tmp_path, rules=ASKED_TWICE)
+
+
+# Repeats
+
+
+class Page:
+    """An answer of so many bytes."""
+
+    def __init__(self, size):
+        self.body = bytes(size)
+
+
+def test_what_is_kept_for_repeats_is_bounded_in_bytes_and_who_has_most_loses_first(monkeypatch):
+    monkeypatch.setattr(repeats, "MOST_OF_ONE", 100_000)
+    monkeypatch.setattr(repeats, "MOST_BYTES", 250_000)
+    kept = repeats.Repeats()
+
+    def click(who, number, size):
+        assert kept.begin((who, f"{number}"), b"f", 0.0) is None
+        kept.end((who, f"{number}"), Page(size))
+
+    for number in range(50):
+        click("ann", number, 18_000)
+    assert len(kept) == 5  # of 20,000 bytes each, with their own
+    assert len(kept.begin(("ann", "49"), b"f", 0.0).body) == 18_000
+    click("bob", 0, 8_000)
+    for number in range(100):  # keys without an answer, or with a short one, take room too
+        click("cid", number, 0)
+        click("dan", number, 0)
+    assert kept._bytes.total() == sum(
+        2_000 + len(one.answer.body) for mine in kept._kept.values() for one in mine.values()
+    )
+    assert kept._bytes.total() <= 250_000
+    assert kept.begin(("bob", "0"), b"f", 0.0) is not None  # who has little loses nothing to who has much
+    click("eve", 0, 500_000)  # larger than what one may have: answered, and not kept
+    assert kept.begin(("eve", "0"), b"f", 0.0) is None
+    kept.end(("eve", "0"), None)
+    kept.begin(("bob", "1"), b"f", repeats.KEPT_S + 1.0)
+    assert len(kept._kept["bob"]) == 1  # a day later only the new one is there
+
+
+# Deliveries
+
+
+def test_who_had_what_was_given_up_tried_again_is_on_record(record_store, tmp_path):
+    async def play(city):
+        name = city.tell("a", routes=[Route("room")])
+        assert (await city.ask("POST", "/deliveries/room/revive", "supervisor", {})).json["revived"] == 0
+        outbox, letter = city.services.outbox, city.services.outbox.due("room", city.now_ns)[0]
+        while outbox.settle(letter, Receipt(delivered=False, detail="answered 500"), city.now_ns) != "dead":
+            pass
+        (dead,) = (await city.get("/deliveries", "auditor")).json["dead"]
+        assert (dead["courier"], dead["alert_id"]) == ("room", city.reviews.head(name).alert_id)
+        assert (await city.ask("POST", "/deliveries/other/revive", "supervisor", {})).code == "unknown"
+        assert (await city.ask("POST", "/deliveries/room/revive", "supervisor", {})).json["revived"] == 1
+        entries = (await city.get("/ledger?kind=delivery-revived", "auditor")).json["entries"]
+        assert [(entry["actor"], json.loads(entry["body"])) for entry in entries] == [
+            ("supervisor", {"courier": "room", "deliveries": 1})
+        ]
+        async with city.listen(last_event_id="0") as listener:
+            await listener.until(lambda me: any(kind == "delivery-revived" for _, kind, _ in me.events))
+
+    played(play, record_store, tmp_path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import threading
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,11 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acoustic.instant import SECOND
+from alerts.act import NO_PERSON
 from alerts.record.store import Store, StoreError
 from shotfix.api import attempts
 from shotfix.api.attempts import Attempts, network_of
-from shotfix.api.people import PREFIX, People, PeopleError, Person, decode_people, digest_of, encode_people, new_token
-from shotfix.api.people_file import add_token, read_people, revoke_tokens, token_id_of
+from shotfix.api.people import (
+    LARGEST_FILE,
+    PREFIX,
+    People,
+    PeopleError,
+    Person,
+    decode_people,
+    digest_of,
+    encode_people,
+    new_token,
+    read_people,
+)  # fmt: skip
+from shotfix.api.people_file import add_token, revoke_tokens, token_id_of
 from shotfix.api.permissions import ROLES
 from shotfix.api.services import KEY_BYTES, read_key
 from shotfix.api.token_log import TokenLog
@@ -32,7 +46,7 @@ NOW = NIGHT_NS // SECOND * SECOND
 
 people_of_any_kind = st.builds(
     Person,
-    name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}\Z").filter(lambda name: name != "machine"),
+    name=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}\Z").filter(lambda name: name.casefold() not in NO_PERSON),
     roles=st.lists(st.sampled_from(ROLES), min_size=1, unique=True).map(tuple),
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     created_ns=st.integers(0, 10**9).map(lambda s: s * SECOND),
@@ -144,6 +158,71 @@ def test_a_stranger_who_can_write_the_file_lets_nobody_in(tmp_path):
     assert "chmod" in people.trouble
 
 
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(tmp_path):
+    """To open one waits until somebody writes into it: the centre with it, and whoever wants to add a token."""
+    path, clock = tmp_path / "people.toml", Clock()
+    _, token = add_token(path, "ann", ("analyst",), 90, NOW)
+    people = People(path, clock)
+    assert people.of(token) is not None
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    clock.s += 1.0
+    asked = threading.Thread(target=people.look, daemon=True)
+    asked.start()
+    asked.join(30.0)
+    assert not asked.is_alive()
+    assert people.of(token) is not None
+    assert "no file" in people.trouble
+    with pytest.raises(PeopleError, match="move it away"):
+        add_token(path, "bob", ("analyst",), 90, NOW)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(PeopleError, match="move it away"):
+        read_people(path)
+
+
+def test_a_file_that_is_no_good_is_read_once(tmp_path, monkeypatch):
+    path, clock = tmp_path / "people.toml", Clock()
+    path.write_bytes(b"x" * (LARGEST_FILE + 5))
+    path.chmod(0o600)
+    people, read = People(path, clock), []
+    monkeypatch.setattr("shotfix.api.people.read_people", lambda path: read.append(path) or read_people(path))
+    for _ in range(5):
+        clock.s += 1.0
+        assert len(people) == 0
+        assert "is this the file of people?" in people.trouble
+    assert len(read) == 1
+
+
+def test_a_large_register_is_read_beside_the_loop_and_nobody_is_answered_before(tmp_path):
+    """Whoever asks while it is being read waits for it: the first after a start must not be told to be nobody."""
+
+    async def play(city):
+        loop_thread, readers, begun, go_on = threading.get_ident(), [], threading.Event(), threading.Event()
+        look = city.people._read
+
+        def slow():
+            readers.append(threading.get_ident())
+            begun.set()
+            assert threading.get_ident() == loop_thread or go_on.wait(60.0)
+            look()
+
+        city.people._read = slow
+        city.revoke("courier")
+        asking = [asyncio.create_task(city.get("/me", who)) for who in ("analyst", "courier") for _ in range(8)]
+        assert await asyncio.to_thread(begun.wait, 60.0)
+        await asyncio.sleep(0.05)  # the loop turns meanwhile
+        assert not any(one.done() for one in asking)
+        go_on.set()
+        answers = [(await one).status for one in asking]
+        assert answers == [200] * 8 + [401] * 8
+        assert len(readers) == 1
+        assert loop_thread not in readers
+
+    with Store(tmp_path / "record.db") as store:
+        played(play, store, tmp_path)
+
+
 def test_two_writers_lose_nobody(tmp_path):
     path = tmp_path / "people.toml"
     with ThreadPoolExecutor(4) as pool:
@@ -227,6 +306,7 @@ def test_the_commands_refuse_with_one_line(site):
     for words, code in (
         (("add", "--name", "a b", "--role", "analyst"), 2),
         (("add", "--name", "machine", "--role", "analyst"), 2),
+        (("add", "--name", "Retention", "--role", "analyst"), 2),
         (("add", "--name", "BEA", "--role", "analyst"), 0),
         (("add", "--name", "bea", "--role", "analyst"), 2),
         (("revoke", "--name", "bea"), 0),

@@ -12,13 +12,15 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from acoustic.instant import parse_instant
 from alerts.alert import encode
 from alerts.record.outbox import Outbox
-from alerts.record.store import Store
+from alerts.record.store import Store, StoreError
 from shotfix import checkpoint, disk
 from shotfix.backup import BackupError, backup, restore, verify
 from shotfix.journal import Journal, read_journal
@@ -255,6 +257,67 @@ def test_a_full_disk_leaves_nothing_behind(copy, stopped, tmp_path, monkeypatch,
         backup(stopped / "data", tmp_path / "new", at_ns=NOW_NS) if what == "backup" else restore(
             copy, tmp_path / "new"
         )
+    assert not list(tmp_path.glob("new*"))
+
+
+def test_what_a_centre_keeps_of_people_is_in_it_and_no_lock(stopped, tmp_path):
+    city = tmp_path / "city"
+    shutil.copytree(stopped / "data", city)
+    for name in ("api.key", "people.toml", ".people.toml.lock"):
+        (city / name).write_text("x")
+    backup(city, tmp_path / "backup", at_ns=NOW_NS)
+    copied = {path.name for path in (tmp_path / "backup" / "data").iterdir()}
+    assert {"api.key", "people.toml"} <= copied
+    assert ".people.toml.lock" not in copied
+
+
+def test_a_record_on_a_server_is_copied_too(postgres_url, tmp_path):
+    if shutil.which("pg_dump") is None:
+        pytest.skip("no pg_dump here: install Debian's postgresql-client package")
+    (tmp_path / "data").mkdir()
+    with Store(postgres_url):
+        pass
+    with Journal(tmp_path / "data" / "journal") as journal:
+        journal.append("begin", NOW_NS, b"x")
+        journal.flush()
+    made = backup(tmp_path / "data", tmp_path / "backup", at_ns=NOW_NS, server=postgres_url)
+    assert made.dump == "server/record.pgdump"
+    dump = tmp_path / "backup" / made.dump
+    assert dump.read_bytes()[:5] == b"PGDMP"
+    assert dump.stat().st_mode & 0o777 == 0o600
+    assert restore(tmp_path / "backup", tmp_path / "restored") == made
+    assert {path.name for path in (tmp_path / "restored").iterdir()} == {"journal"}
+    from shotfix.commands_live import restore as command  # noqa: PLC0415
+
+    done = CliRunner().invoke(command, [str(tmp_path / "backup"), str(tmp_path / "again")])
+    assert f"--dbname=ADDRESS {dump}" in done.output
+    with dump.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BackupError, match=r"server/record\.pgdump: is not what was copied"):
+        verify(tmp_path / "backup")
+
+
+def test_the_command_copies_the_record_wherever_the_configuration_has_it(tmp_path, monkeypatch):
+    from shotfix import backup as module  # noqa: PLC0415
+    from shotfix import config_reading  # noqa: PLC0415
+    from shotfix.commands_live import backup as command  # noqa: PLC0415
+
+    site = SimpleNamespace(data_dir=tmp_path, network_file=tmp_path / "n")
+    address = "postgresql:///record"
+    config = SimpleNamespace(site=site, network_file=tmp_path / "n", record_at=address)
+    told = []
+    monkeypatch.setattr(config_reading, "read_site", lambda _: config)
+    monkeypatch.setattr(module, "backup", lambda *_, **how: told.append(how["server"]) or module.Copied(1, 1, 1))
+    for config.record_at in (address, tmp_path / "record.db"):
+        done = CliRunner().invoke(command, [str(tmp_path / "out"), "--config", str(tmp_path / "site.toml")])
+        assert done.exit_code == 0, done.output
+    assert told == [address, None]
+
+
+def test_a_server_that_cannot_be_copied_leaves_nothing_behind(stopped, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StoreError, match="pg_dump is not installed"):
+        backup(stopped / "data", tmp_path / "new", at_ns=NOW_NS, server="postgresql:///nowhere")
     assert not list(tmp_path.glob("new*"))
 
 

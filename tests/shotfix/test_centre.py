@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import logging
 import threading
 import time
 
@@ -16,7 +17,7 @@ from sensors.identity import Keyring, NodeKey
 from shotfix import centre as centre_module
 from shotfix.centre import Centre
 from shotfix.checkpoint import CheckpointError
-from shotfix.config import AirConfig, ListenConfig, SiteConfig, SiteIdentity
+from shotfix.config import AirConfig, ExpectedConfig, ListenConfig, SiteConfig, SiteIdentity
 from shotfix.crew import Crew
 from shotfix.ingest import Ingest
 from shotfix.journal import JournalError
@@ -163,6 +164,18 @@ def test_a_second_centre_touches_nothing_of_the_first(config):
 
 
 # reloads
+
+
+def test_what_the_calendar_leaves_out_is_in_the_log_at_the_start_and_at_a_reload(config, tmp_path, notes, caplog):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "events.ics").write_text(
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nUID:a\nSTATUS:CANCELLED\nEND:VEVENT\nEND:VCALENDAR\n"
+    )
+    config = dataclasses.replace(config, expected=ExpectedConfig(calendar_file=tmp_path / "events.ics"))
+    centre = Centre(config, lambda: config)
+    asyncio.run(centre.reload())
+    centre._open.close()
+    assert caplog.text.count("0 events; left out: 1 cancelled") == 2
 
 
 def test_a_reload_is_refused_whole_when_anything_is_wrong(config, tmp_path, notes, caplog):
@@ -371,10 +384,43 @@ def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
         assert NamedClips(store).digests() == {clip["sha256"] for clip in audio} == {"ab" * 32}
 
 
-def _with_audio(alert):
+def test_of_the_sound_that_alerts_name_only_what_is_gone_is_forgotten(tmp_path, monkeypatch):
+    from alerts.desk import Desk  # noqa: PLC0415
+
+    alerts = [Desk().receive(fix_at(f"shot-{k}", float(k)))[0] for k in range(3)]
+    clips = ["ab" * 32, "ab" * 32, "cd" * 32]
+    with Store(tmp_path / "record.db") as store:
+        store.keep(alerts, [], NIGHT_NS)
+        with store.writing() as connection:
+            for alert, sha256 in zip(alerts, clips, strict=True):
+                said = "update alert set document = ? where alert_id = ?"
+                connection.exec_driver_sql(said, (_with_audio(alert, sha256), alert.alert_id))
+        named = NamedClips(store)
+        assert named.digests() == set(clips)
+        with store.writing() as connection:
+            connection.exec_driver_sql(
+                "delete from alert where alert_id in (?, ?)", (alerts[0].alert_id, alerts[2].alert_id)
+            )
+        named._decoder = None  # nothing is read anew
+        reading = store.reading
+
+        def nobody_waits():
+            assert named._lock.acquire(blocking=False), "who asks for a clip now would wait for the record"
+            named._lock.release()
+            return reading()
+
+        monkeypatch.setattr(store, "reading", nobody_waits)
+        named.forget()
+        monkeypatch.undo()
+        assert named.digests() == {"ab" * 32}
+        assert named.alert_of("ab" * 32) == alerts[1].alert_id  # it names it as well
+        assert named.alert_of("cd" * 32) is None
+
+
+def _with_audio(alert, sha256="ab" * 32):
     from alerts.alert import encode  # noqa: PLC0415
 
-    return json.dumps(json.loads(encode(alert)) | {"audio": [{"sha256": "ab" * 32, "sensor_id": "a"}]}).encode()
+    return json.dumps(json.loads(encode(alert)) | {"audio": [{"sha256": sha256, "sensor_id": "a"}]}).encode()
 
 
 def test_tidying_of_sound_survives_a_record_that_refuses(config, monkeypatch):

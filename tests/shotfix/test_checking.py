@@ -90,6 +90,16 @@ def test_what_is_right_is_taken(site):
     assert check_file(site)["problems"] == []
 
 
+def test_what_the_calendar_leaves_out_is_said_though_nothing_is_wrong(site):
+    cancelled = "BEGIN:VEVENT\nUID:a\nSTATUS:CANCELLED\nDTSTART:20260704T210000\nEND:VEVENT"
+    (site.parent / "events.ics").write_text(f"BEGIN:VCALENDAR\nVERSION:2.0\n{cancelled}\nEND:VCALENDAR\n")
+    site.write_text(f'{SITE}[expected]\ncalendar_file = "events.ics"\n')
+    done = CliRunner().invoke(main, ["check-config", str(site)])
+    assert done.exit_code == 0
+    assert "nothing wrong\n" in done.output
+    assert done.output.endswith("30 days ahead: 0 events; left out: 1 cancelled\n")
+
+
 @pytest.mark.parametrize(
     "wrong", ["[time]\njoin_s = 0\n", "[place]\nsource_height_m = 5\n", "[listen]\ntls_cert_file = 'c'\ntls_key_file = 'c'\n"]
 )  # fmt: skip

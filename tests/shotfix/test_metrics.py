@@ -34,7 +34,9 @@ def at_work(tmp_path_factory):
     with opened(city, folder) as engine, Store(folder / "record.db") as store:
         ingest = Ingest(Keyring(city.registry.keys), engine, None, "boot", time.time_ns)
         keeping = engine._keeper
-        figures = Figures(engine, ingest, engine._journal, keeping, Outbox(store), ["control-room"], dict, dict, time.time_ns)
+        figures = Figures(
+            engine, ingest, engine._journal, keeping, Outbox(store), ["control-room"], dict, dict, time.time_ns
+        )
         metrics = Metrics(engine, figures)
         for batch, sealed in city.all_sealed():
             engine.submit("batch", time.time_ns(), sealed, batch)

@@ -7,15 +7,17 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 
 from acoustic.instant import SECOND, after
 from alerts.breaker import FAILURES, OPEN_S
 from alerts.bucket import Bucket
 from alerts.delivery import SCHEDULE_S, Receipt, Route
 from alerts.desk import Desk
+from alerts.record import tables
 from alerts.record.outbox import Outbox
 from alerts.record.store import Store, StoreError
-from shotfix.outbox_pump import LONGEST_SLEEP_S, Pump
+from shotfix.outbox_pump import LONGEST_SLEEP_S, WAITS_S, Pump
 from tests.alerts.test_outbox import burst, withdrawn
 from tests.record_stores import postgres_server, postgres_url, record_store, record_where  # noqa: F401
 from tests.strategies import NIGHT_NS, fix_at
@@ -354,7 +356,7 @@ def test_what_is_given_up_is_told_once_an_outage_and_readiness_says_so(store, ca
     pump.step()
     assert pump.trouble == ""
     assert "takes alerts again" in caplog.text
-    assert Outbox(store).revive("room", clock.ns) == 3
+    assert Outbox(store).revive("room", clock.ns, "ada") == 3
     pump.step()
     assert Outbox(store).counts("room") == {"pending": 0, "sent": 4, "dead": 0}
 
@@ -376,3 +378,43 @@ def test_a_retired_address_is_an_alarm_at_the_first_answer_and_never_silence(sto
     courier.answer = WON
     assert pump.step() == 1, "nobody was taken off the list"
     assert pump.trouble == ""
+
+
+def rounds(pump, clock, count, each_s):
+    """So many rounds of its loop, so far apart."""
+    left = iter(range(count))
+
+    def stopped():
+        clock.ns = after(clock.ns, each_s)
+        return next(left, None) is None
+
+    pump.run(stopped)
+
+
+def test_alerts_that_wait_for_minutes_are_told_whatever_they_wait_for(store, caplog, monkeypatch):
+    monkeypatch.setattr(Outbox, "await_change", lambda *_: None)
+    store.keep(firsts(8), [Route("room")], NIGHT_NS)
+    clock, courier = Clock(), Courier(answer=LOST)
+    pump = Pump(Outbox(store), courier, clock.now_ns, clock.sleep, parallel=1)
+    rounds(pump, clock, 10, WAITS_S / 11)
+    assert pump.trouble == ""
+    rounds(pump, clock, 4, WAITS_S / 11)
+    assert pump.trouble == "alerts wait for room since more than 5 minutes; see to the receiver"
+    assert caplog.text.count("since more than") == 1
+    courier.answer = WON
+    rounds(pump, clock, 200, 2 * OPEN_S)
+    assert Outbox(store).counts("room")["sent"] == 8
+    assert pump.trouble == ""
+
+
+def test_what_was_altered_in_the_record_is_carried_to_nobody_and_readiness_says_so(store):
+    (first, second) = firsts(2)
+    store.keep([first, second], [Route("room")], NIGHT_NS)
+    named = tables.alert.c.alert_id == first.alert_id
+    with store.writing() as connection:
+        connection.execute(sa.update(tables.alert).where(named).values(document=b"{}"))
+    clock, courier = Clock(), Courier()
+    pump = Pump(Outbox(store), courier, clock.now_ns, clock.sleep)
+    assert pump.drain(within_s=60.0) == 0
+    assert courier.carried == [second.message_id]
+    assert pump.trouble == "alerts for room were altered in the record and given up; restore it from a backup"

@@ -12,6 +12,7 @@ from alerts.review.reviews import ReviewRules, Reviews
 from shotfix.clips import ClipStore
 from shotfix.entries import act_body
 from shotfix.keeping import Keeping
+from shotfix.segment import LARGEST_BODY_BYTES, JournalError
 from tests.cities import small_city
 from tests.review_nights import REVIEW_LLR, minutes, tell
 from tests.shotfix.test_engine import opened, settle
@@ -57,3 +58,30 @@ def test_the_engine_tells_which_it_passed_over(tmp_path):
         engine.submit("act", time.time_ns(), act_body(strange))
         settle(engine)
         assert told == [strange.act_id]
+
+
+def test_an_act_on_which_we_fail_is_put_aside_too(tmp_path, monkeypatch):
+    """Else each start would hand it over again, for ever."""
+    act = Act("h1", "judge", "a1", "i1", "ann", NIGHT_NS, judgement="gunfire")
+    with opened(small_city(sensors=6, seconds=2.0), tmp_path) as engine:
+        told = []
+        engine._keeper.pass_over = told.append
+
+        def fails(*_):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(engine.core, "act", fails)
+        engine.submit("act", time.time_ns(), act_body(act))
+        engine.submit("act", time.time_ns(), b"of another version")
+        settle(engine)
+        assert told == ["h1"]
+        assert engine.core.counts["not-taken"] == 2
+
+
+def test_an_entry_that_is_too_large_is_refused_and_others_are_taken(tmp_path):
+    with opened(small_city(sensors=6, seconds=2.0), tmp_path) as engine:
+        refused = engine.submit("act", time.time_ns(), bytes(LARGEST_BODY_BYTES + 1))
+        taken = engine.submit("note", time.time_ns(), b"")
+        settle(engine)
+        assert isinstance(refused.exception(), JournalError)
+        assert taken.result()

@@ -106,6 +106,20 @@ def test_mistakes_of_usage_end_with_two_and_bad_data_with_sixty_five(town, tmp_p
     assert run("look", "91", "-72", "--in", into).exit_code == USAGE
 
 
+def test_a_file_of_no_use_among_others_is_bad_data_and_says_what_it_lacks(town, tmp_path):
+    into, useless = tmp_path / "places.db", tmp_path / "numbers.geojson"
+    point = {"type": "Point", "coordinates": [-76.61, 39.29]}
+    feature = {"type": "Feature", "geometry": point, "properties": {"addr:housenumber": "12"}}
+    useless.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    ended = run("import", town / "addresses.csv", useless, "--into", into)
+    assert ended.exit_code == BAD_DATA
+    assert "no street in this file, 1 house numbers alone" in ended.output
+    assert not into.exists()
+    feature["properties"] = {"natural": "tree"}
+    useless.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert run("import", town / "addresses.csv", useless, "--into", into).exit_code == BAD_DATA
+
+
 def test_it_replaces_only_what_it_may(town, tmp_path):
     into = tmp_path / "places.db"
     assert run("import", town / "addresses.csv", "--into", into).exit_code == 0

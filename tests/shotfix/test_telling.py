@@ -65,6 +65,16 @@ def test_the_calendar_is_read_in_the_zone_of_the_site(config):
     assert calendar_of(config, NOON_NS + 10 * 86_400 * SECOND) == ()
 
 
+def test_what_the_calendar_leaves_out_is_told(config, tmp_path):
+    meeting = "BEGIN:VEVENT\nUID:m\nCATEGORIES:MEETING\nDTSTART:20260704T210000\nEND:VEVENT\nEND:VCALENDAR"
+    (tmp_path / "events.ics").write_text(CALENDAR.replace("END:VCALENDAR", meeting).replace("\n", "\r\n"))
+    said = []
+    assert len(calendar_of(config, NOON_NS, said.append)) == 1
+    days = "from 2 days ago to 30 days ahead"
+    left_out = "1 event; left out: 1 without a category that bangs"
+    assert said == [f"the calendar {tmp_path / 'events.ics'} {days}: {left_out}"]
+
+
 def test_a_charter_brings_places_hours_and_links_to_the_core(config):
     charter = Charter.of(config)
     again = Charter.decode(charter.encode())

@@ -86,6 +86,21 @@ def _make_incidents() -> None:
     )
     op.create_index("incident_time", "incident", ["first_ns"])
     op.create_index("incident_queue", "incident", ["outcome", "verdict", "first_ns"])
+    op.create_index("incident_beat", "incident", ["beat"])
+    op.create_index(
+        "incident_unpublished",
+        "incident",
+        ["published_ns"],
+        sqlite_where=sa.text("published IS 0"),
+        postgresql_where=sa.text("published IS false"),
+    )
+    op.create_index(
+        "incident_second",
+        "incident",
+        ["claimed_until_ns"],
+        sqlite_where=sa.text("wants_second = 1"),
+        postgresql_where=sa.text("wants_second"),
+    )
     op.create_table(
         "act",
         sa.Column("act_id", sa.Text, primary_key=True),

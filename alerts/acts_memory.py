@@ -1,4 +1,4 @@
-"""People at the desk: what they said lately, which rounds belong to which alert by it, and what they spoke of."""
+"""The memory of acts: what people said lately, and which rounds belong to which alert by it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ STATES: Final[Mapping[str, State]] = {
 """In which state an incident is of which so much was said."""
 
 
-class People:
+class ActsMemory:
     """What people said of the incidents that the desk remembers."""
 
     def __init__(self) -> None:

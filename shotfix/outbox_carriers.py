@@ -1,4 +1,4 @@
-"""Hands: threads that carry deliveries for a pump, each one at a time, and what they come back with."""
+"""Carriers: threads that carry deliveries for a pump, each one at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Carried: TypeAlias = "tuple[Delivery, Receipt, int]"
 """A delivery, what came of it, and when, wall clock UTC."""
 
 
-class Hands:
+class Carriers:
     """So many deliveries under way at once; whoever gives and takes is one thread.
 
     Parameters
@@ -24,14 +24,14 @@ class Hands:
     carry : callable
         Carries one to its end; never raises.
     number : int
-        How many, 1 or more; one hand is that of whoever gives.
+        How many, 1 or more; one carrier is whoever gives.
     came_back : callable
         Called, from any thread, when there is something to take.
 
     Raises
     ------
     ValueError
-        Without a hand.
+        Without a carrier.
     """
 
     def __init__(self, carry: Callable[[Delivery], Carried], number: int, came_back: Callable[[], None]) -> None:
@@ -57,14 +57,14 @@ class Hands:
         return self.number - len(self._under_way)
 
     def give(self, delivery: Delivery) -> None:
-        """Have it carried; there must be a free hand, and no other delivery of this alert under way."""
+        """Have it carried; there must be a free carrier, and no other delivery of this alert under way."""
         with self._changed:
             self._under_way.add(delivery.alert_id)
         if self.number == 1:
             self._finished.append(self._carry(delivery))
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.number, thread_name_prefix="hand")
+            self._threads = ThreadPoolExecutor(self.number, thread_name_prefix="carrier")
         self._threads.submit(self._one, delivery)
 
     def take(self) -> list[Carried]:
