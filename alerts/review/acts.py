@@ -28,7 +28,7 @@ _act = functools.lru_cache(4_096)(decode_act)
 _alert = functools.lru_cache(32)(decode)
 
 MOST_TIED_BYTES: Final = 8 << 20
-"""Of alerts and acts that may hang together by merging: some hundred alerts of a hundred rounds each."""
+"""Of alerts and acts that may hang together by merging: some two hundred alerts of a hundred rounds each."""
 MOST_TOLD_BYTES: Final = 24 << 20
 """Of those that any other act may travel with, so that what grew since can still be judged and undone; the journal
 takes entries of 32 MiB (`shotfix.segment.LARGEST_BODY_BYTES`)."""
