@@ -89,6 +89,11 @@ class _Trouble:
         self._suffered_ns = 0  # for how long in all
         self._detail = ""
 
+    @property
+    def first_ns(self) -> int | None:
+        """Since when, of the trouble that lasts or threatens."""
+        return self._first_ns
+
     def pass_to(self, now_ns: int) -> None:
         """Time passes, and things are as they were."""
         if self._seen:
@@ -195,6 +200,13 @@ class Condition:
             silent_s = seconds_between(self._heard_ns, now_ns)
             self._troubles["stale"].see(now_ns, f"nothing heard for {silent_s:.0f} s", since_ns=self._heard_ns)
         return self._judge()
+
+    @property
+    def since_ns(self) -> int | None:
+        """Since when it is in the state that it is shown in; None while it is live."""
+        if self.troubles:
+            return self._troubles[self.troubles[0]].first_ns
+        return self._heard_ns if self._stopped else None
 
     @property
     def troubles(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class SensorState:
     state, troubles : str, tuple of str
         Of `sensors.condition.STATES`, and all that is wrong.
     since_ns : int or None
-        When it came into this state, where that is known.
+        Since when it is in this state; None while it is live.
     clock_offset_s, clock : float and str or None
         How far its node's clock was found to be off, and what is wrong with it in words; None while nothing is known.
     latitude, longitude, east_m, north_m : float or None
@@ -66,7 +66,7 @@ def sensor_states(engine: Engine) -> tuple[SensorState, ...]:
                 node_id=node_id,
                 state=condition.state,
                 troubles=condition.troubles,
-                since_ns=getattr(condition, "since_ns", None),
+                since_ns=condition.since_ns,
                 clock_offset_s=None if watch is None else watch.verdict.size_s,
                 clock=None if watch is None else watch.verdict.words,
                 latitude=None if geodetic is None else geodetic.latitude_deg,

@@ -69,6 +69,16 @@ def test_silence_is_stale_after_ten_seconds_and_over_when_it_was_heard_for_thirt
     assert (ended.since_ns, ended.until_ns) == (at(20), at(131))
 
 
+def test_it_says_since_when_it_is_what_it_is():
+    watched = Watched().beats(20)
+    assert watched.condition.since_ns is None
+    assert watched.silence(12.0).condition.since_ns == at(20)  # when it was last heard, not when that was noticed
+    watched.beats(40)
+    assert (watched.state, watched.condition.since_ns) == ("live", None)
+    watched.condition.farewell(at(watched.now_s + 1.0))
+    assert (watched.state, watched.condition.since_ns) == ("stopped", at(watched.now_s + 1.0))
+
+
 def test_a_sensor_that_never_came_is_stale_too():
     assert Watched().silence(10).state == "stale"
 
