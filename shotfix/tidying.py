@@ -1,4 +1,4 @@
-"""Tidying: once an hour a centre lets go of what is older, or more, than it keeps, and looks at ledger and calendar."""
+"""Tidying: what a centre does each minute or hour beside its work; nothing of it may stop the alerts."""
 
 from __future__ import annotations
 
