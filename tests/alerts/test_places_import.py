@@ -343,7 +343,7 @@ CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::2234"}}
         ("[" * 100_000, "a.json", "not GeoJSON"),
         (b"PK\x03\x04 and so on", "a.zip", "a zip archive; unpack it"),
         ("lat,lon,number,street\n41.7,-72.6,1,Éire St\n".encode("latin-1"), "a.csv", "not UTF-8"),
-        (gzip.compress(b"lat,lon\n1,1\n" * 1000)[:-20], "a.csv.gz", "cannot be read"),
+        (gzip.compress(b"lat,lon\n1,1\n" * 1000, mtime=0)[:-20], "a.csv.gz", "cannot be read"),
         (collection(point(name="A tree")), "a.geojson", "nothing of use in it, as 1 points without an address"),
         (collection(), "a.geojson", "nothing of use in it, as no rows"),
         (collection(point(**{"addr:housenumber": "9"})), "a.geojson", "house number 9 without a street"),
