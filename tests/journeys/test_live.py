@@ -47,7 +47,7 @@ LONG = pytest.mark.endurance
     ("by", "placement"),
     [
         ("http", "edge"),
-        ("nats", "centre"),
+        pytest.param("nats", "centre", marks=LONG),
         pytest.param("http", "centre", marks=LONG),
         pytest.param("nats", "edge", marks=LONG),
     ],

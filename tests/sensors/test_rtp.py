@@ -290,7 +290,13 @@ def taken(source, frames):
     ("codec", "encoding", "rate_hz", "channels"), [("pcm_s16be", "L16", 48_000, 2), ("pcm_s24be", "L24", 44_100, 1)]
 )
 def test_ffmpeg_as_a_sender_is_understood_sample_by_sample(codec, encoding, rate_hz, channels):
+    """FFmpeg reports its clock once, in a datagram of its own, which a busy machine may lose; its sound never."""
     av = pytest.importorskip("av", reason="PyAV is the sender: install shotfix[cameras]")
+    assert any(_reported(av, codec, encoding, rate_hz, channels) for _ in range(5))
+
+
+def _reported(av, codec, encoding, rate_hz, channels):
+    """One second from FFmpeg, compared; the pieces that know its clock."""
     source = Rtp(
         0,
         encoding=encoding,
@@ -327,8 +333,8 @@ def test_ffmpeg_as_a_sender_is_understood_sample_by_sample(codec, encoding, rate
     assert all(abs(raw.wall_ns - time.time_ns()) < 3_600 * SECOND for raw in pieces)
     # FFmpeg reports its clock with its first packets; ours is the same one.
     reported = [raw for raw in pieces if raw.start_ns is not None]
-    assert reported
     assert all(abs(raw.start_ns - raw.wall_ns) < 60 * SECOND for raw in reported)
+    return reported
 
 
 def test_only_the_sender_that_is_named_is_heard_and_closing_wakes():
