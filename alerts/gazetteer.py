@@ -93,8 +93,11 @@ class Gazetteer:
         self._shapes: dict[int, Any] = {}
         self._known: frozenset[str] = frozenset()
 
-    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
-        return _named, (str(self.path), self.sha256)
+    def __getstate__(self) -> tuple[str, str]:
+        return str(self.path), self.sha256
+
+    def __setstate__(self, state: tuple[str, str]) -> None:
+        self._begin(*state)  # without opening the file
 
     def __repr__(self) -> str:
         return f"Gazetteer({str(self.path)!r}, sha256={self._sha256!r})"
@@ -296,13 +299,6 @@ def _region(polygon: Ring, longitude: float) -> Any:
         region = shapely.make_valid(region)
     shapely.prepare(region)
     return region
-
-
-def _named(path: str, sha256: str) -> Gazetteer:
-    """A gazetteer that has not been opened yet."""
-    gazetteer = Gazetteer.__new__(Gazetteer)
-    gazetteer._begin(path, sha256)  # noqa: SLF001  (its own beginning, without opening the file)
-    return gazetteer
 
 
 @contextmanager

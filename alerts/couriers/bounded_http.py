@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import certifi
 import httpcore
 
 if TYPE_CHECKING:
@@ -164,8 +165,6 @@ def _left_s(due: threading.local, timeout_s: float | None, late: type[httpcore.T
 def _context(ca_file: Path | None) -> ssl.SSLContext:
     if ca_file is not None:
         return ssl.create_default_context(cafile=ca_file)
-    import certifi  # noqa: PLC0415  (a receiver with its own authority does not need it)
-
     return ssl.create_default_context(cafile=certifi.where())
 
 

@@ -47,7 +47,7 @@ def open_database(where: Path | str) -> Database:
         from alerts.record.postgres import open_postgres  # noqa: PLC0415  (its driver is paid for by who uses it)
 
         return open_postgres(str(where))
-    from alerts.record.sqlite_file import open_sqlite  # noqa: PLC0415
+    from alerts.record.sqlite_file import open_sqlite  # noqa: PLC0415  (as above)
 
     return open_sqlite(where)
 

@@ -24,34 +24,11 @@ from sensors.snippet import Snippet
 from shotfix import checkpoint
 from shotfix.clips import ClipStore
 from shotfix.config import ListenConfig, SiteConfig, SiteIdentity
+from tests.shotfix.test_centre import NETWORK
 from tests.sounds import street
 from tests.strategies import fix_at
 
 NOW_NS = parse_instant("2026-11-21T02:00:00Z")
-NETWORK = """
-revision = {revision}
-[[sensor]]
-sensor_id = "roof-1"
-node_id = "node-1"
-east_m = 0
-north_m = 0
-up_m = {up_m}
-[[sensor]]
-sensor_id = "roof-2"
-node_id = "node-1"
-east_m = 400
-north_m = 0
-up_m = 9
-[[sensor]]
-sensor_id = "roof-3"
-node_id = "node-1"
-east_m = 0
-north_m = 400
-up_m = 9
-[[node]]
-node_id = "node-1"
-keys = ["{key}"]
-"""
 TRAVERSALS = ("../../etc/passwd", "..", ".", "", "/etc/passwd", "//etc/passwd", "..\\..\\x", "%2e%2e%2fx", "a/../../b", "a\x00b",
               "\uff0e\uff0e/x", "..%c0%af", "~root", "$HOME", "0" * 63, "0" * 65, "0" * 64 + "/..", "0" * 64 + "\n", "G" * 64,
               "A" * 64, "CON", "x.flac", "*", "0" * 5_000)  # fmt: skip
