@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from sensors.clock_watch import ClockWatch
 from sensors.source import Raw
 from sensors.time_source import Reading
 from sensors.timekeeper import Timekeeper
+from tests.clock_faults import clock_faults
 
 pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("clocks")]
 
@@ -34,14 +34,7 @@ BLOCK = 80  # ten milliseconds, of the liar; the others' callbacks are rarer
 LIAR = "n05"  # in the middle of the town
 LOCKED = Reading("chrony", "locked", 1e-4)
 
-FAULTS: dict[str, Callable[[float], float]] = {
-    "step 1 s": lambda t: t + (1.0 if t >= FAULT_S else 0.0),
-    "step 1 h": lambda t: t + (3600.0 if t >= FAULT_S else 0.0),
-    "drift 100 ppm": lambda t: t + 100e-6 * max(t - FAULT_S, 0.0),
-    "backward 1 s": lambda t: t - (1.0 if t >= FAULT_S else 0.0),
-    "backward 1 h": lambda t: t - (3600.0 if t >= FAULT_S else 0.0),
-    "frozen": lambda t: min(t, FAULT_S),
-}
+FAULTS = clock_faults(FAULT_S)
 """What the liar's system clock shows at true time t, s."""
 
 

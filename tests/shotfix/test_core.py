@@ -31,6 +31,7 @@ from shotfix.core import Core
 from shotfix.registry import Registry
 from shotfix.waiting import Patience
 from tests import cities
+from tests.clock_faults import clock_faults
 
 BOOT = "00c0ffee"
 START_NS = parse_instant("2026-11-22T02:00:00Z")
@@ -66,14 +67,7 @@ FAULT_S = 40.0
 END_S = EVERY_S * BANGS + 10.0
 LIAR = "n05"  # in the middle of the town
 
-FAULTS: dict[str, Callable[[float], float]] = {
-    "step 1 s": lambda t: t + (1.0 if t >= FAULT_S else 0.0),
-    "step 1 h": lambda t: t + (3600.0 if t >= FAULT_S else 0.0),
-    "drift 100 ppm": lambda t: t + 100e-6 * max(t - FAULT_S, 0.0),
-    "backward 1 s": lambda t: t - (1.0 if t >= FAULT_S else 0.0),
-    "backward 1 h": lambda t: t - (3600.0 if t >= FAULT_S else 0.0),
-    "frozen": lambda t: min(t, FAULT_S),
-}
+FAULTS = clock_faults(FAULT_S)
 """What the liar's clock shows at true time t, s; nothing at the node corrects it, and it says that all is well."""
 
 
