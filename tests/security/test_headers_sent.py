@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 
@@ -22,6 +23,24 @@ BREAKS = ("x\r\nevil: 1", "x\nevil: 1", "x\revil: 1", "x\r\n\r\nPOST /evil HTTP/
           "\u010a\u010devil", "x\x85evil: 1")  # fmt: skip
 
 
+def heard_whole(peer):
+    """All that is sent until a third of a second passes in silence after a whole request, and whether the line is open."""
+    said = b""
+    peer.settimeout(10.0)
+    while piece := peer.recv(65_536):
+        said += piece
+        head, blank, body = said.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if blank and length and len(body) >= int(length[1]):
+            peer.settimeout(0.3)
+            try:
+                while piece := peer.recv(65_536):
+                    said += piece
+            except TimeoutError:
+                return said, True
+    return said, False
+
+
 @pytest.fixture
 def wire():
     """A receiver that keeps every byte it is sent, and answers 204."""
@@ -36,14 +55,10 @@ def wire():
                 except TimeoutError:
                     continue
                 with peer:
-                    peer.settimeout(0.3)
-                    said = b""
-                    try:
-                        while piece := peer.recv(65_536):
-                            said += piece
-                    except TimeoutError:
+                    said, open_ended = heard_whole(peer)
+                    heard.append(said)  # before the answer, which the asker is free to act on at once
+                    if open_ended:
                         peer.sendall(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-                    heard.append(said)
 
         thread = threading.Thread(target=listen)
         thread.start()
