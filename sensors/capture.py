@@ -44,7 +44,7 @@ class _PortAudio:
             When PortAudio is not installed.
         """
         try:
-            import sounddevice  # noqa: PLC0415 - PortAudio is loaded only where a microphone is opened
+            import sounddevice  # PortAudio is loaded only where a microphone is opened
         except OSError as error:
             raise SourceError(f"PortAudio cannot be loaded ({error}); apt install libportaudio2") from None
         return sounddevice

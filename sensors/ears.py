@@ -11,6 +11,7 @@ from acoustic.burst import BurstTracker
 from acoustic.gate import NOISE_S, REFILL_PER_S, SETTLE_S, SILENCE_S, TOKENS, Gate, band_passed, noise_rms
 from acoustic.watch import Happening, Kind, Watch
 from sensors.clock import DisciplinedClock, SampleClock
+from sensors.following import continues
 from sensors.ring import Ring
 
 if TYPE_CHECKING:
@@ -107,13 +108,7 @@ class Ears:
 
     def continued_by(self, block: AudioBlock, channels: int) -> bool:
         """Whether a block follows on."""
-        if block.after_gap or block.rate_hz != self.rate_hz or channels != len(self.rings):
-            return False
-        if isinstance(self.clock, SampleClock):
-            return block.timing is None and self.clock.agrees(self.count, block.start_ns)
-        if block.timing is None or block.index is None:
-            return False
-        return self.clock.continued_by(self.count, block.index, block.timing)
+        return channels == len(self.rings) and continues(block, self.rate_hz, self.clock, self.count)
 
     def follow(self, timing: Timing | None) -> None:
         """What is taken next has this timing."""

@@ -79,7 +79,7 @@ def encode(steps: NDArray[np.int32], rate_hz: int, bits: int) -> bytes:
     FlacError
         When there are more than `MOST_CHANNELS`, or libsndfile cannot.
     """
-    import soundfile  # noqa: PLC0415 - libsndfile is loaded only where sound is written or read
+    import soundfile  # libsndfile is loaded only where sound is written or read
 
     if steps.ndim == 2 and steps.shape[1] > MOST_CHANNELS:
         raise FlacError(f"{steps.shape[1]} channels: FLAC holds {MOST_CHANNELS}; listen to this array at its node")
@@ -102,7 +102,7 @@ def decode(flac: bytes, claim: Claim) -> NDArray[np.int32]:
         When the header disagrees with the claim, or the stream is damaged or cut short.
     """
     check(flac, claim)
-    import soundfile  # noqa: PLC0415 - as above
+    import soundfile
 
     try:
         with soundfile.SoundFile(io.BytesIO(flac)) as sound:

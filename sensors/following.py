@@ -30,13 +30,7 @@ class Following:
 
     def continued_by(self, block: AudioBlock) -> bool:
         """Whether a block is of this stream: it comes after no gap, at its rate, and where its clock expects it."""
-        if block.after_gap or block.rate_hz != self.rate_hz:
-            return False
-        if isinstance(self.clock, SampleClock):
-            return block.timing is None and self.clock.agrees(self.count, block.start_ns)
-        if block.timing is None or block.index is None:
-            return False
-        return self.clock.continued_by(self.count, block.index, block.timing)
+        return continues(block, self.rate_hz, self.clock, self.count)
 
     def take(self, block: AudioBlock) -> None:
         """Count a block that continues the stream."""
@@ -52,3 +46,14 @@ class Following:
         while self.clock.instant(index - 1) >= instant_ns:
             index -= 1
         return index
+
+
+def continues(block: AudioBlock, rate_hz: int, clock: SampleClock | DisciplinedClock, count: int) -> bool:
+    """Whether a block comes after no gap, at the rate, and where the clock expects it behind ``count`` samples."""
+    if block.after_gap or block.rate_hz != rate_hz:
+        return False
+    if isinstance(clock, SampleClock):
+        return block.timing is None and clock.agrees(count, block.start_ns)
+    if block.timing is None or block.index is None:
+        return False
+    return clock.continued_by(count, block.index, block.timing)

@@ -63,7 +63,7 @@ class HttpTransport:
 
     async def exchange(self, sealed: bytes) -> bytes:
         """The centre's acknowledgement; see `sensors.transport.Transport`."""
-        import httpx  # noqa: PLC0415  (a tenth of a second that only a node with an uplink pays)
+        import httpx  # a tenth of a second that only a node with an uplink pays
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -99,7 +99,7 @@ class HttpTransport:
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:
-            import httpx  # noqa: PLC0415  (as in exchange)
+            import httpx
 
             for noisy in ("httpx", "httpcore"):  # a line for each batch tells nobody anything
                 logging.getLogger(noisy).setLevel(logging.WARNING)

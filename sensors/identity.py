@@ -73,7 +73,7 @@ class NodeKey:
     @classmethod
     def create(cls) -> Self:
         """A new key from the operating system's randomness."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         return cls(Ed25519PrivateKey.generate())
 
@@ -86,9 +86,9 @@ class NodeKey:
         IdentityError
             When it is absent, is no such key, or others than its owner may read it.
         """
-        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         text = _read_private(Path(path))
         try:
@@ -107,7 +107,7 @@ class NodeKey:
         IdentityError
             When the file exists already (a key is never overwritten) or cannot be written.
         """
-        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        from cryptography.hazmat.primitives.serialization import (
             Encoding,
             NoEncryption,
             PrivateFormat,
@@ -194,7 +194,7 @@ class Keyring:
         sensors.wire.WireError
             When what an enrolled node sealed is no batch.
         """
-        from sensors.wire import decode_batch  # noqa: PLC0415
+        from sensors.wire import decode_batch
 
         node_id, payload = self.open(sealed)
         batch = decode_batch(payload)
@@ -209,7 +209,7 @@ class Keyring:
             raise ForeignError(f"key {named.hex()} is not known here; enrol the node, or reload the network")
         node_id, raw, made = self._keys[named]
         if not made:  # the first time: most of a city's keys need not be there for a command that starts
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
             made.append(Ed25519PublicKey.from_public_bytes(raw))
         return node_id, made[0]
@@ -239,7 +239,7 @@ def _public_bytes(text: str) -> bytes:
 
 
 def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature
 
     try:
         public.verify(signature, signed)

@@ -106,7 +106,7 @@ class NatsLink:
         OSError, nats.errors.Error, TimeoutError
             When none of the servers lets us in.
         """
-        from sensors.nats_client import CarefulClient, let_go  # noqa: PLC0415  (only who uses NATS pays for it)
+        from sensors.nats_client import CarefulClient, let_go  # only who uses NATS pays for it
 
         secure = any(server.startswith("tls") for server in self.servers)
         client = CarefulClient(secure=secure)
@@ -231,7 +231,7 @@ def sign_nonce(seed: bytes, nonce: str) -> bytes:
 
 
 def _private(seed: bytes) -> Any:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.from_private_bytes(seed)
 

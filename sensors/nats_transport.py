@@ -65,7 +65,7 @@ class NatsTransport:
 
     async def exchange(self, sealed: bytes) -> bytes:
         """The centre's acknowledgement; see `sensors.transport.Transport`."""
-        from nats.errors import Error  # noqa: PLC0415
+        from nats.errors import Error
 
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -86,7 +86,7 @@ class NatsTransport:
         """Close the connection; a later exchange opens a new one."""
         client, self._client = self._client, None
         if client is not None:
-            from sensors.nats_client import let_go  # noqa: PLC0415
+            from sensors.nats_client import let_go
 
             await let_go(client)
 
@@ -113,8 +113,8 @@ class NatsTransport:
         raise TransportError(f"the centre answered {status}: {_plain(body.decode('utf-8', 'replace'))}", status)
 
     async def _publish(self, client: Client, sealed: bytes, token: str) -> None:
-        from nats.errors import Error  # noqa: PLC0415
-        from nats.js.errors import APIError, NoStreamResponseError  # noqa: PLC0415
+        from nats.errors import Error
+        from nats.js.errors import APIError, NoStreamResponseError
 
         headers = {
             # Each attempt has its own: under one name the stream would drop what is asked again because the answer was

@@ -118,7 +118,7 @@ def _columns(path: Path, available: int, wanted: Sequence[int] | None) -> list[i
 
 
 def _read(path: Path, sound: soundfile.SoundFile, frames: int, done: int) -> NDArray[np.float32]:
-    import soundfile  # noqa: PLC0415 - libsndfile is loaded only where a file is opened
+    import soundfile  # libsndfile is loaded only where a file is opened
 
     try:
         samples: NDArray[np.float32] = sound.read(frames, dtype="float32", always_2d=True)
@@ -143,7 +143,7 @@ def _read(path: Path, sound: soundfile.SoundFile, frames: int, done: int) -> NDA
 
 def _opened(path: Path) -> soundfile.SoundFile:
     """The file, open, once its own headers have been compared with its size."""
-    import soundfile  # noqa: PLC0415 - as above
+    import soundfile
 
     if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
         raise RecordingError(f"{path}: not a regular file; expected a WAV or FLAC file")

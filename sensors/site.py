@@ -120,8 +120,9 @@ class Site:
         for name in ("valid_from_ns", "valid_to_ns"):
             if getattr(self, name) is not None:
                 check_instant(getattr(self, name), name)
-        if None not in (self.valid_from_ns, self.valid_to_ns) and self.valid_from_ns >= self.valid_to_ns:  # type: ignore[operator]
-            raise ValueError(f"site {self.sensor_id} is valid from {self.valid_from_ns} to {self.valid_to_ns}")
+        from_ns, to_ns = self.valid_from_ns, self.valid_to_ns
+        if from_ns is not None and to_ns is not None and from_ns >= to_ns:
+            raise ValueError(f"site {self.sensor_id} is valid from {from_ns} to {to_ns}")
 
     def stood_at(self, instant_ns: int) -> bool:
         """Whether the site stood so at this instant."""

@@ -121,7 +121,7 @@ class Stream:
             silent, since the end of a live stream is a loss.
         """
         try:
-            import av  # noqa: PLC0415 - an extra, and a large one
+            import av  # an extra, and a large one
         except ImportError:
             raise SourceError(f"{self.name}: PyAV is not installed; pip install 'shotfix[cameras]'") from None
         self._closed.clear()

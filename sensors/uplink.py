@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from acoustic.instant import seconds_between
-from sensors.health import Heartbeat
+from sensors.health import Farewell, Heartbeat
 from sensors.sieve import Sieve
 from sensors.transport import MALFORMED, REFUSED, TOO_LARGE, UNAVAILABLE, Transport, TransportError
 from sensors.wire import LARGEST_BATCH_BYTES, Ack, Batch, WireError, decode_ack, encode_batch
@@ -180,6 +180,7 @@ class Uplink:
         self._sieve = Sieve()
         self._state = UplinkState()
         self._most_bytes = LARGEST_BATCH_BYTES
+        self._told: tuple[str, int] | None = None  # with which first message it heard that it is to send again
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._urgent = asyncio.Event()
@@ -235,7 +236,7 @@ class Uplink:
                 if stop.is_set():
                     return
                 await self._gather()
-            elif (wait_s := await self._carry(self._sieve.choose(batch))) is None:
+            elif (wait_s := await self._carry(self._answering(self._sieve.choose(batch)))) is None:
                 if not batch.envelopes or not (stop.is_set() or _more_behind(batch) or self._sieve.suspects):
                     await self._gather()
             elif wait_s > 0.0:
@@ -263,11 +264,21 @@ class Uplink:
             return self._wait(f"the transport said nothing for {GUARD_S:g} s", "unanswered")
         await asyncio.to_thread(self._spool.settle, part, ack)
         self._sieve.accepted(part)
-        self._failures = 0
-        if not part.envelopes:
+        if not part.envelopes and self._told is None:
             self._change(caught_up_ns=begun_ns)
+        self._told = _first(part) if ack.resume else None
+        self._failures = 0
         self._succeeded(part, len(sealed), seconds_between(begun_ns, self._now_ns()))
-        return None
+        # A farewell that the centre holds comes again until what it heard before is on the disk: but not at once.
+        return self._pacing.first_wait_s if _is_farewell_held(part, ack) else None
+
+    def _answering(self, part: Batch) -> Batch:
+        """The part, or an empty one: where nothing comes again, a centre that asked for it must hear that it was heard.
+
+        It believes so when a batch begins otherwise than the one that it answered. A node that has its farewell left
+        and nothing else could begin none otherwise, and would ask for ever.
+        """
+        return replace(part, envelopes=()) if part.envelopes and _first(part) == self._told else part
 
     async def _failed(self, part: Batch, error: TransportError) -> float:
         words = str(error)
@@ -319,6 +330,14 @@ class Uplink:
 
     def _change(self, **changed: Any) -> None:
         self._state = replace(self._state, **changed)
+
+
+def _first(batch: Batch) -> tuple[str, int] | None:
+    return (batch.envelopes[0].boot_id, batch.envelopes[0].sequence) if batch.envelopes else None
+
+
+def _is_farewell_held(part: Batch, ack: Ack) -> bool:
+    return any(isinstance(each.content, Farewell) for k, each in enumerate(part.envelopes) if k in ack.held)
 
 
 def _more_behind(batch: Batch) -> bool:

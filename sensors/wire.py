@@ -13,6 +13,7 @@ from acoustic.detection import Detection
 from sensors import wire_forms as forms
 from sensors.chunk import AudioChunk
 from sensors.health import Farewell, Heartbeat
+from sensors.known_type import known
 from sensors.message import Ack, Batch, Content, Envelope
 from sensors.snippet import Snippet
 
@@ -158,7 +159,7 @@ def decode_ack(message: bytes) -> Ack:
         _bounded(message, LARGEST_ACK_BYTES, "acknowledgement")
         if _version(message, msgspec.msgpack.decode) != VERSION:
             raise WireError("version 1 knows no acknowledgement; bring both ends to one release")
-        form = msgspec.msgpack.decode(message, type=forms.Ack)
+        form = msgspec.msgpack.decode(message, type=known(forms.Ack))
         return Ack(form.centre_boot, form.received_ns, form.held, form.released, form.resume)
 
 
@@ -206,7 +207,7 @@ def _sending() -> Iterator[None]:
 
 def _content_form(content: Content) -> dict[str, Any]:
     name, form = _FORMS[type(content)]
-    return {name: msgspec.convert(content, form, from_attributes=True)}
+    return {name: msgspec.convert(content, known(form), from_attributes=True)}
 
 
 def _envelope_form(envelope: Envelope) -> forms.Envelope:
@@ -247,7 +248,7 @@ def _read_batch(message: bytes, decoder: Any) -> Batch:
         if _version(message, decoder) == 1:
             envelope = _read_envelope_1(message, decoder)
             return Batch(envelope.node_id, _instant_of(envelope.content), (envelope,), stamped=False)
-        form = decoder(message, type=forms.Batch)
+        form = decoder(message, type=known(forms.Batch))
         messages = (Envelope(form.node_id, each.boot_id, each.sequence, _content(each)) for each in form.messages)
         return Batch(form.node_id, form.sent_ns, tuple(messages))
 
@@ -256,17 +257,17 @@ def _read_envelope(message: bytes, decoder: Any) -> Envelope:
     with _refusing():
         if _version(message, decoder) == 1:
             return _read_envelope_1(message, decoder)
-        form = decoder(message, type=forms.Envelope)
+        form = decoder(message, type=known(forms.Envelope))
         return Envelope(form.node_id, form.boot_id, form.sequence, _content(form))
 
 
 def _read_envelope_1(message: bytes, decoder: Any) -> Envelope:
-    form = decoder(_bounded(message, LARGEST_BYTES_1, "message of version 1"), type=forms.Envelope1)
+    form = decoder(_bounded(message, LARGEST_BYTES_1, "message of version 1"), type=known(forms.Envelope1))
     return Envelope(form.node_id, form.boot_id, form.sequence, _content(form))
 
 
 def _version(message: bytes, decoder: Any) -> int:
-    version: int = decoder(message, type=forms.Version).version
+    version: int = decoder(message, type=known(forms.Version)).version
     if version not in (1, VERSION):
         raise WireError(f"version {version}: this program speaks 1 to {VERSION}; bring both ends to one release")
     return version
@@ -277,7 +278,7 @@ def _content(form: forms.Message | forms.Envelope1) -> Content:
     if len(said) != 1:
         raise WireError(f"not a message: {' and '.join(said) or 'nothing'} in one; expected one of {', '.join(KINDS)}")
     name, content = said.popitem()
-    return msgspec.convert(content, _RECORDS[name], from_attributes=True)
+    return msgspec.convert(content, known(_RECORDS[name]), from_attributes=True)
 
 
 def _instant_of(content: Content) -> int:
