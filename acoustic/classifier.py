@@ -52,7 +52,7 @@ class NoClassifier:
 
     name = "none"
 
-    def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:  # noqa: ARG002
+    def judge(self, samples: NDArray[np.float32], onset: float, rate_hz: int) -> Judgement:  # noqa: ARG002  (never asked)
         """No evidence, whatever the sound."""
         return Judgement(0.0, probabilities_from_llr(0.0))
 

@@ -80,7 +80,7 @@ class Ellipse:
 
         Counter-clockwise and closed, as RFC 7946 wants a polygon's ring; 64 vertices lose 0.16 % of the area.
         """
-        import pyproj  # noqa: PLC0415  (only who draws pays for it)
+        import pyproj  # only who draws pays for it
 
         turn = np.linspace(0.0, 2.0 * np.pi, vertices, endpoint=False)
         along, across = self.semi_major_m * np.cos(turn), self.semi_minor_m * np.sin(turn)

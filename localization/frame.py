@@ -78,7 +78,7 @@ class Frame:
 
 @functools.cache
 def _topocentric(longitude_deg: float, latitude_deg: float, height_m: float) -> Any:
-    import pyproj  # noqa: PLC0415  (a fifth of a second that a scene in metres need not pay)
+    import pyproj  # a fifth of a second that a scene in metres need not pay
 
     return pyproj.Transformer.from_pipeline(
         "+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad +step +proj=cart +ellps=WGS84 "

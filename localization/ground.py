@@ -181,7 +181,7 @@ def _cell(position: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64],
 
 def _filled(heights: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Heights with the nearest known one where none is known, counted in steps of the grid."""
-    from scipy import ndimage  # noqa: PLC0415  (only models with holes wait for it)
+    from scipy import ndimage  # only models with holes wait for it
 
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     result: NDArray[np.float64] = heights[tuple(nearest)]

@@ -132,8 +132,8 @@ class _Problem:
     ) -> None:  # fmt: skip
         self.solver, self.shot_id, self.revision, self.silent = solver, shot_id, revision, silent
         self.detections, self.given = detections, given
-        heard: set[str] = set()
-        self.kept = [not (d.sensor_id in heard or heard.add(d.sensor_id)) for d in detections]  # type: ignore[func-returns-value]
+        first: dict[str, int] = {}
+        self.kept = [first.setdefault(d.sensor_id, k) == k for k, d in enumerate(detections)]
         kept = list(itertools.compress(range(len(detections)), self.kept))
         self.zero_ns = min(d.pick.onset_ns for d in detections)
         places = solver.frame.local([sites[k].position for k in kept])

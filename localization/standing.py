@@ -28,7 +28,7 @@ NEVER_NS: Final = 1 << 63  # beyond every instant
 
 
 class Standing:
-    """One network at one time.
+    """A network of sensors as it stands at one time, laid out for the search.
 
     Parameters
     ----------

@@ -279,7 +279,7 @@ def _shots(ear: Ear, sensors: int) -> tuple[NDArray[np.float64], NDArray[np.floa
 
     Stratified: each loudness and each chance stands for an equal share of shots (McKay, Beckman, Conover 1979).
     """
-    from scipy.special import ndtri  # noqa: PLC0415  (only who asks for coverage waits for it)
+    from scipy.special import ndtri  # only who asks for coverage waits for it
 
     draw = child(SEED, "coverage")
     steps = (np.arange(DRAWS) + 0.5) / DRAWS

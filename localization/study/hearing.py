@@ -78,7 +78,7 @@ class Ear:
         The level scatters about the one expected; the shot's own loudness is in the margin. Wind is left out: upwind,
         beyond some hundred metres, sound bends up and over a sensor, and less is heard than this says.
         """
-        from scipy.special import ndtr  # noqa: PLC0415  (only who asks for coverage waits for it)
+        from scipy.special import ndtr  # only who asks for coverage waits for it
 
         result: NDArray[np.float64] = self.near_share * ndtr(margin_db / self.scatter_db)
         return result
@@ -92,7 +92,7 @@ class Ear:
 
     def overall(self, margin_db: NDArray[np.float64]) -> NDArray[np.float64]:
         """The share over shots of every loudness: both scatters added, in closed form."""
-        from scipy.special import ndtr  # noqa: PLC0415  (as above)
+        from scipy.special import ndtr
 
         result: NDArray[np.float64] = self.near_share * ndtr(
             margin_db / np.hypot(self.scatter_db, self.source_sigma_db)

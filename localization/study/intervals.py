@@ -75,7 +75,7 @@ def _by_cluster(outcomes: Iterable[tuple[Hashable, bool]]) -> tuple[NDArray[np.f
 
 
 def _student(freedom: int) -> float:
-    from scipy.special import stdtrit  # noqa: PLC0415  (only who asks for an interval pays for it)
+    from scipy.special import stdtrit  # only who asks for an interval pays for it
 
     return float(stdtrit(freedom, 0.5 + 0.5 * CONFIDENCE))
 
@@ -85,7 +85,7 @@ def poisson_interval(count: int, exposure: float) -> tuple[float, float] | None:
 
     None of no exposure. The unit is that of the exposure: with array-days, per array-day.
     """
-    from scipy.special import gammaincinv  # noqa: PLC0415
+    from scipy.special import gammaincinv
 
     if not exposure > 0.0:
         return None

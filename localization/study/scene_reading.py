@@ -69,7 +69,7 @@ class _Reader(SettingReader):
             begins_ns = row.instant("start", start_ns)
             if begins_ns is None:
                 raise row.error("start_utc and start_s are both empty: say when the first sample was taken")
-            row.checked(lambda begins_ns=begins_ns: check_instant(begins_ns, "the recording's start"))  # type: ignore[misc]
+            row.checked(check_instant, begins_ns, "the recording's start")
             channel = channel_of(row) if row.cells.get("channel") else 0
             sensor_id = _known_sensor(row, known)
             name = row.text("path")
@@ -102,7 +102,7 @@ class _Reader(SettingReader):
         pulses: list[Pulse] = []
         seen: dict[str, int] = {}
         for row in self.table("pulses.csv", ("sensor_id",), optional):
-            pulse = row.checked(lambda row=row: _pulse(row, start_ns, known))  # type: ignore[misc]
+            pulse = row.checked(_pulse, row, start_ns, known)
             if seen.setdefault(pulse.detection.pulse_id, row.number) != row.number:
                 raise row.error(f"pulse {pulse.detection.pulse_id} stands in row {seen[pulse.detection.pulse_id]} too")
             pulses.append(pulse)
@@ -123,7 +123,7 @@ class _Reader(SettingReader):
         known = ("class", "time_s", "time_utc", "sigma_m", "pulse_ids", WGS84_COLUMNS[2], LOCAL_COLUMNS[2])
         truth: dict[str, Truth] = {}
         for row in self.table("truth.csv", ("shot_id", *place), known):
-            shot = row.checked(lambda row=row: _shot(row, wgs84, start_ns))  # type: ignore[misc]
+            shot = row.checked(_shot, row, wgs84, start_ns)
             if shot.shot_id in truth:
                 raise row.error(f"shot {shot.shot_id} stands twice")
             truth[shot.shot_id] = shot

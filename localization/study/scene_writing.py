@@ -108,7 +108,7 @@ def _check(scene: Scene) -> None:
 
 
 def _write_toml(path: Path, scene: Scene) -> None:
-    import tomli_w  # noqa: PLC0415  (only who writes scenes waits for it)
+    import tomli_w  # only who writes scenes waits for it
 
     table: dict[str, Any] = {"name": scene.name, "description": scene.description, "licence": scene.licence}
     table = {key: value for key, value in table.items() if value or key == "name"}
@@ -258,7 +258,7 @@ def _write_pulses(path: Path, scene: Scene) -> None:
 
 def _recorded(work: Path, start_ns: int, audio: Iterable[Recording]) -> Iterator[list[str]]:
     """Write each recording to a file; the rows of audio.csv."""
-    import soundfile  # noqa: PLC0415  (scenes of pulses need no sound library)
+    import soundfile  # scenes of pulses need no sound library
 
     names: set[str] = set()
     for recording in audio:

@@ -186,7 +186,7 @@ class _Table:
 
 def _pairs(off_m: NDArray[np.float64], off_s: NDArray[np.float64], within_m: float, within_s: float) -> dict[int, int]:
     """Which fix goes with which bang: the most pairs there can be, with the least sum of distances, m and ms alike."""
-    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (a third of a second that only a score pays)
+    from scipy.optimize import linear_sum_assignment  # a third of a second that only a score pays
 
     hopeless = 1e9
     cost = np.where((off_m <= within_m) & (np.abs(off_s) <= within_s), off_m + 1e3 * np.abs(off_s), hopeless)

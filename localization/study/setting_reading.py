@@ -291,7 +291,7 @@ class SettingReader:
         listening: dict[str, Listening] = {}
         floors: dict[str, float] = {}
         for row in table:
-            site = row.checked(lambda row=row: self._site(row, wgs84, elements))  # type: ignore[misc]
+            site = row.checked(self._site, row, wgs84, elements)
             if site.sensor_id in sites:
                 raise row.error(f"sensor {site.sensor_id} stands twice; sensor ids are unique")
             sites[site.sensor_id] = site
@@ -327,7 +327,7 @@ class SettingReader:
         elements: dict[str, tuple[Element, ...]] = {}
         for row in self.table("elements.csv", ("sensor_id", "channel", *LOCAL_COLUMNS), ()):
             place = [row.real(column) for column in LOCAL_COLUMNS]
-            element = row.checked(lambda row=row, place=place: Element(channel_of(row), *place))  # type: ignore[misc]
+            element = row.checked(Element, channel_of(row), *place)
             known = elements.setdefault(row.text("sensor_id"), ())
             if element.channel in {other.channel for other in known}:
                 raise row.error(f"channel {element.channel} of sensor {row.text('sensor_id')} stands twice")

@@ -88,7 +88,7 @@ def pressure_at(spec: Spec, world: World, sensor: Sensor, voices: Voices) -> NDA
 
 def _high_passed(pressure_pa: NDArray[np.float64], converter: Converter) -> NDArray[np.float64]:
     """What the microphone lets through: second order, causal, so that no front comes early or late."""
-    from scipy import signal  # noqa: PLC0415  (only who makes sound waits for it)
+    from scipy import signal  # only who makes sound waits for it
 
     sections = signal.butter(2, converter.high_pass_hz, "highpass", fs=converter.rate_hz, output="sos")
     filtered: NDArray[np.float64] = signal.sosfilt(sections, pressure_pa)

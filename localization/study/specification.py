@@ -35,8 +35,8 @@ MOST_SAMPLES: Final = 100_000_000  # of one sensor: its whole track is held in m
 
 def number(default: float | None, low: float, high: float) -> Any:
     """A field that holds a number from ``low`` to ``high``; without a default it must be given."""
-    given = {} if default is None else {"default": default}
-    return field(**given, metadata={"range": (low, high)})  # type: ignore[call-overload]
+    span = {"range": (low, high)}
+    return field(metadata=span) if default is None else field(default=default, metadata=span)
 
 
 def optional(low: float, high: float) -> Any:

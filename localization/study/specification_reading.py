@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_type_hints
 
 from acoustic.air import Air
 from acoustic.instant import parse_instant
@@ -24,7 +24,11 @@ from localization.study.specification import (
 )
 from localization.study.table import SceneError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+R = TypeVar("R", bound="DataclassInstance")
 
 COLUMNS: Final = {
     "wgs84": ("latitude_deg", "longitude_deg", "height_m"),
@@ -215,12 +219,12 @@ class _Reader:
         tables = self._tables("buildings")
         return tuple(self._made(f"buildings[{k}]", table, Building) for k, table in enumerate(tables, 1))
 
-    def _placed(self, where: str, table: dict[str, Any], kind: type[T], frame: str) -> T:
+    def _placed(self, where: str, table: dict[str, Any], kind: type[R], frame: str) -> R:
         """A record with a place, whose three coordinates stand beside its other keys."""
         columns = COLUMNS[frame]
         given = [column for column in columns if column in table]
         rest = {key: value for key, value in table.items() if key not in columns}
-        self._known(where, rest, {each.name for each in dataclasses.fields(kind)} - {"place"} | set(columns))  # type: ignore[arg-type]
+        self._known(where, rest, {each.name for each in dataclasses.fields(kind)} - {"place"} | set(columns))
         if given or kind is Sensor:
             missing = [column for column in columns if column not in table]
             if missing:
@@ -228,15 +232,15 @@ class _Reader:
             rest["place"] = Place(*(self._real(f"{where}.{column}", table[column]) for column in columns))
         return self._made(where, rest, kind)
 
-    def _record(self, section: str, kind: type[T]) -> T:
+    def _record(self, section: str, kind: type[R]) -> R:
         return self._made(section, self._table(section), kind)
 
-    def _made(self, where: str, table: dict[str, Any], kind: type[T]) -> T:
+    def _made(self, where: str, table: dict[str, Any], kind: type[R]) -> R:
         hints = get_type_hints(kind)
         self._known(where, table, hints)
         absent = [
             each.name
-            for each in dataclasses.fields(kind)  # type: ignore[arg-type]
+            for each in dataclasses.fields(kind)
             if each.default is dataclasses.MISSING and each.name not in table
         ]
         if absent:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from acoustic.instant import SECOND, after, parse_instant
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LONGEST_OFFSET_S: Final = 400 * 86_400  # a scene is not longer than a year
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -82,7 +83,10 @@ class Row:
         if utc and seconds:
             raise self.error(f"{prefix}_utc and {prefix}_s are both given: keep one")
         if utc:
-            return self.checked(lambda: parse_instant(utc), f"{prefix}_utc")
+            try:
+                return parse_instant(utc)
+            except ValueError as error:
+                raise self.error(f"{prefix}_utc: {error}") from None
         return self.offset(f"{prefix}_s", origin_ns) if seconds else None
 
     def offset(self, column: str, origin_ns: int) -> int | None:
@@ -97,14 +101,14 @@ class Row:
             raise self.error(f"{column} is {value}: expected seconds after the scene's start_utc; is it a clock time?")
         return after(origin_ns, 0.0) + int((seconds * SECOND).to_integral_value())
 
-    def checked(self, make: Callable[[], T], column: str = "") -> T:
+    def checked(self, make: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """What ``make`` returns; a record's own complaint becomes a complaint about this row."""
         try:
-            return make()
+            return make(*given, **named)
         except SceneError:
             raise
         except (ValueError, TypeError) as error:
-            raise self.error(f"{column}: {error}" if column else str(error)) from None
+            raise self.error(str(error)) from None
 
 
 def rows(
