@@ -62,6 +62,7 @@ class Carriers:
             self._under_way.add(delivery.alert_id)
         if self.number == 1:
             self._finished.append(self._carry(delivery))
+            self._came_back()
             return
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.number, thread_name_prefix="carrier")

@@ -93,6 +93,7 @@ class Pump:
         self._waits = ""
         self._looked_ns: int | None = None
         self._away = False
+        self._seen = 0  # commits that brought nothing that the last round did not see
 
     @property
     def trouble(self) -> str:
@@ -115,7 +116,7 @@ class Pump:
         attempts = 0
         while True:
             attempts += self._round()
-            if not self._carriers.alerts:
+            if not self._busy:
                 return attempts
             self._carriers.await_one()
 
@@ -126,14 +127,14 @@ class Pump:
         to stop. What is under way then is awaited for a while, and written down.
         """
         while not stopped():
-            seen = self._outbox.changes
+            self._seen = self._outbox.changes
             refused = self._refused_round()
             if stopped():
                 break
             if refused:
                 self._sleep(REFUSED_S)
             else:
-                self._await(seen)
+                self._await()
         self._finish()
 
     def drain(self, within_s: float) -> int:
@@ -159,10 +160,19 @@ class Pump:
 
     def _round(self) -> int:
         """Write down what came back, and begin what is due; how many were begun."""
+        self._take()
+        self._write_down()
+        self._take()  # what came back meanwhile: its carriers need not wait for the next round, which writes it down
+        return self._begin_due()
+
+    @property
+    def _busy(self) -> frozenset[str]:
+        """Alerts that are under way, or of which it is not written down yet what came of it."""
+        return self._carriers.alerts.union(delivery.alert_id for delivery, _, _ in self._unwritten)
+
+    def _take(self) -> None:
         for carried in self._carriers.take():
             self._hear(carried)
-        self._write_down()
-        return self._begin_due()
 
     def _hear(self, carried: Carried) -> None:
         _, receipt, at_ns = carried
@@ -178,6 +188,7 @@ class Pump:
         if not self._unwritten:
             return
         states = self._outbox.settle_many(self._unwritten)
+        self._seen += 1  # our own commit: what became due by it is begun in this same round
         for (delivery, receipt, _), state in zip(self._unwritten, states, strict=True):
             self._tell(delivery, receipt, state)
         self._unwritten = []
@@ -185,11 +196,11 @@ class Pump:
     def _begin_due(self) -> int:
         """Give every free carrier something, the last one an alert's first word."""
         begun = 0
-        shared = self._carriers.free - (self._carriers.number > 1)
-        while shared > 0 and (words := self._may_go()) and (got := self._begin(words, shared)):
-            begun, shared = begun + got, shared - got
-        if self._carriers.free and self._carriers.number > 1 and self._may_go():
-            begun += self._begin("first", self._carriers.free)
+        while (free := self._carriers.free) and (words := self._may_go()):
+            found, got = self._begin(words, free)
+            begun += got
+            if not got or got == found < free:
+                break
         return begun
 
     def _may_go(self) -> Words | None:
@@ -201,10 +212,11 @@ class Pump:
             return "first"
         return "all" if self._limit is None or self._limit.tokens(now_ns) else "urgent"
 
-    def _begin(self, words: Words, most: int) -> int:
-        """Begin some of what is due; how many."""
-        begun = 0
-        for delivery in self._outbox.due(self.name, self._now_ns(), most, words=words, besides=self._carriers.alerts):
+    def _begin(self, words: Words, free: int) -> tuple[int, int]:
+        """Begin some of what is due; how many were found, and begun."""
+        begun, kept = 0, int(self._carriers.number > 1)
+        due = self._outbox.due(self.name, self._now_ns(), free - kept, words=words, besides=self._busy, first=kept)
+        for delivery in due:
             now_ns = self._now_ns()
             if not self.breaker.admits(delivery, now_ns):
                 continue
@@ -213,7 +225,7 @@ class Pump:
             self.breaker.began()
             self._carriers.give(delivery)
             begun += 1
-        return begun
+        return len(due), begun
 
     def _carry(self, delivery: Delivery) -> Carried:
         try:
@@ -277,13 +289,13 @@ class Pump:
 
     # waiting
 
-    def _await(self, seen: int) -> None:
+    def _await(self) -> None:
         """Until something is committed, comes back or falls due."""
         wait_s = LONGEST_SLEEP_S
         if self._carriers.free > (self._carriers.number > 1):  # else nothing can be begun before a carrier comes back
             with contextlib.suppress(StoreError):  # the next round will say so
                 wait_s = self._until_due_s(after(self._now_ns(), LONGEST_SLEEP_S))
-        self._outbox.await_change(seen, wait_s)
+        self._outbox.await_change(self._seen, wait_s)
 
     def _until_due_s(self, latest_ns: int) -> float:
         now_ns = self._now_ns()
@@ -297,14 +309,12 @@ class Pump:
         words = self._may_go()
         if words is None:
             return None
-        under_way = self._carriers.alerts
-        due_ns = self._outbox.next_attempt_ns(
-            self.name, words="urgent" if words == "urgent" else "all", besides=under_way
-        )
+        busy = self._busy
+        due_ns = self._outbox.next_attempt_ns(self.name, words="urgent" if words == "urgent" else "all", besides=busy)
         if words == "first":
             return None if due_ns is None else max(due_ns, self.breaker.opens_ns(now_ns))
         if words == "urgent" and self._limit is not None:
-            held_ns = self._outbox.next_attempt_ns(self.name, words="all", besides=under_way)
+            held_ns = self._outbox.next_attempt_ns(self.name, words="all", besides=busy)
             if held_ns is not None:
                 held_ns = max(held_ns, self._limit.next_ns(now_ns))
                 return held_ns if due_ns is None else min(due_ns, held_ns)
@@ -315,8 +325,7 @@ class Pump:
         try:
             while self._carriers.alerts and (left_s := seconds_between(self._now_ns(), deadline_ns)) > 0.0:
                 self._carriers.await_one(left_s)
-                for carried in self._carriers.take():
-                    self._hear(carried)
+                self._take()
             self._write_down()
         except StoreError as error:
             _log.warning(

@@ -69,6 +69,11 @@ class Server:
         """As when the machine loses power, but for what its system still holds."""
         self.stop("immediate")
 
+    def processes(self) -> list[int]:
+        """Its own, the first of all first."""
+        first = int((self.data / "postmaster.pid").read_text().split()[0])
+        return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+
     def url(self, database: str) -> str:
         return f"postgresql://{SUPERUSER}@/{database}?host={self.sockets}"
 

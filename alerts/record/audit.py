@@ -14,6 +14,8 @@ from alerts.record import tables
 from alerts.record.chain import Chain, Fault, Verdict, What
 from alerts.record.entry import Entry, entry_of
 from alerts.record.incidents import said_of
+from alerts.record.people_said import PeopleSaid
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,10 +60,10 @@ def audit(reading: Callable[[], AbstractContextManager[sa.Connection]], heads: I
 
     Checked are the chain; that each document which an entry names is there with that digest, or named as retired later;
     that there is no document without an entry; that the columns beside each document, and what the machine's last word
-    made of each incident, are what the document says; that the outbox has a delivery for each courier that the entry
-    names, and no other; of a file, also that its pages and indexes are whole. Not checked, since they change for good
-    reasons and nothing else tells what they should be: how far a delivery has come, attempts, and what people did of an
-    incident's row.
+    made of each incident, are what the document says; that what people did is in their acts, their opinions and the
+    incident's row as their entries have it; that the outbox has a delivery for each courier that the entry names, and
+    no other; of a file, also that its pages and indexes are whole. Not checked, since they change for good reasons and
+    nothing else tells what they should be: how far a delivery has come, attempts, and who looked at what.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ class _Audit:
         self._retired = 0
         self._missing: dict[tuple[str, int, str], Fault] = {}
         self._named = bytearray()  # by number: 1 when an entry names it; numbers are dense
+        self._people = PeopleSaid()
         self._first: Fault | None = None  # of documents; the chain's may come earlier
 
     def walk(self, reading: Callable[[], AbstractContextManager[sa.Connection]]) -> Verdict:
@@ -110,7 +113,7 @@ class _Audit:
 
     def _rest(self, connection: sa.Connection) -> Fault | None:
         """What is wrong beside the entries that were walked along."""
-        looks = (_damage, self._strangers, _incidents, _without_incident)
+        looks = (_damage, self._strangers, self._incidents, _without_incident, self._people.of_others)
         return self._chain.end() or next((fault for look in looks if (fault := look(connection)) is not None), None)
 
     def _page(self, connection: sa.Connection, entries: list[Entry]) -> Fault | None:
@@ -121,6 +124,7 @@ class _Audit:
             broken = self._chain.follow(entry) or _note(entry, alerts, gone)
             if broken is not None:
                 break
+            self._people.note(entry)
         self._compare(connection, alerts)
         for kept in gone:  # always named later than as kept
             self._missing.pop((kept.alert_id, kept.revision, kept.sha256), None)
@@ -164,6 +168,14 @@ class _Audit:
                 return Fault(0, "document-unknown", f"{row.alert_id} revision {row.revision} is in no entry")
         return None
 
+    def _incidents(self, connection: sa.Connection) -> Fault | None:
+        """The first incident whose row is not what its last revision says, or people."""
+        for incident, alert in _last_words(connection):
+            fault = alert if isinstance(alert, Fault) else _misrepresented(incident, alert)
+            if fault is not None or (fault := self._people.of_incident(incident)) is not None:
+                return fault
+        return None
+
     def _verdict(self, fault: Fault | None) -> Verdict:
         # What is missing may be named as retired behind a break: then the break is what is known.
         missing = self._missing.values() if fault is None or fault.sequence == 0 or fault.what == "truncated" else ()
@@ -182,9 +194,9 @@ def _note(entry: Entry, alerts: list[tuple[Entry, Kept]], gone: list[Document]) 
     """Take down which documents an entry names as kept, or as gone."""
     try:
         if entry.kind == "alert":
-            alerts.append((entry, msgspec.json.decode(entry.body, type=Kept)))
+            alerts.append((entry, msgspec.json.decode(entry.body, type=known(Kept))))
         elif entry.kind == "retired":
-            gone += msgspec.json.decode(entry.body, type=Gone).documents
+            gone += msgspec.json.decode(entry.body, type=known(Gone)).documents
     except msgspec.DecodeError as error:
         return Fault(entry.sequence, "altered", f"entry {entry.sequence} cannot be read: {error}")
     return None
@@ -241,19 +253,16 @@ def _is_old(entry: Entry, row: sa.Row[Any]) -> bool:
     return entry.actor == "migration" and isinstance(row.stored_ns, int) and row.stored_ns <= entry.at_ns
 
 
-def _incidents(connection: sa.Connection) -> Fault | None:
-    """The first incident whose row is not what its last revision says."""
-    for incident, alert in _last_words(connection):
-        if isinstance(alert, Fault):
-            return alert
-        said = said_of(alert) | {"alert_id": alert.alert_id, "published": incident.published}
-        wrong = [name for name, value in said.items() if getattr(incident, name) != value]
-        if alert.outcome == "published" and not incident.published:
-            wrong.append("published")
-        if wrong:
-            text = f"the row of incident {incident.incident_id} has another {wrong[0]} than its last revision"
-            return Fault(0, "row-altered", text)
-    return None
+def _misrepresented(incident: sa.Row[Any], alert: Alert) -> Fault | None:
+    """What of an incident's row is not what its last revision says."""
+    said = said_of(alert) | {"alert_id": alert.alert_id, "published": incident.published}
+    wrong = [name for name, value in said.items() if getattr(incident, name) != value]
+    if alert.outcome == "published" and not incident.published:
+        wrong.append("published")
+    if not wrong:
+        return None
+    text = f"the row of incident {incident.incident_id} has another {wrong[0]} than its last revision"
+    return Fault(0, "row-altered", text)
 
 
 def _damage(connection: sa.Connection) -> Fault | None:
@@ -270,7 +279,8 @@ def _damage(connection: sa.Connection) -> Fault | None:
 def _last_words(connection: sa.Connection) -> Iterator[tuple[sa.Row[Any], Alert | Fault]]:
     """Each incident's row with its last revision, or with why that cannot be read."""
     incident, alert = tables.incident, tables.alert
-    last = sa.and_(alert.c.alert_id == incident.c.alert_id, alert.c.revision == incident.c.revision)
+    # By the incident's own name: by its alert_id, one that was altered would find nothing, and be passed over.
+    last = sa.and_(alert.c.incident_id == incident.c.incident_id, alert.c.revision == incident.c.revision)
     rows = connection.execute(sa.select(incident, alert.c.document).join(alert, last))
     for row in rows.yield_per(200):
         try:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from alerts.record.database import Database, StoreError
-from alerts.record.postgres import address_of, open_postgres
 
 
 def copy_record(database: Database, connection: sa.Connection, schema: int, at: str) -> str:
@@ -49,7 +46,7 @@ def copy_file(path: Path, target: Path) -> None:
     StoreError
         When the target is there, the copy is not what was copied, or the disk refuses.
     """
-    _check_target(target)
+    check_target(target)
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
@@ -61,9 +58,9 @@ def copy_file(path: Path, target: Path) -> None:
             ours.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
             _compare(path, ours, copy)
-        _sync(partial)
+        sync(partial)
         partial.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except sqlite3.Error as error:
         raise StoreError(
             f"{path}: no copy could be made ({error}); make room, or look whether it is damaged"
@@ -74,64 +71,34 @@ def copy_file(path: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def dump_server(where: str, target: Path) -> None:
-    """Copy a server's record into a file of ``pg_dump``: the whole schema that it lies in, with its guards.
-
-    Guards are functions of the schema, which ``pg_dump`` leaves out when it is asked for tables alone. The copy goes
-    back into an empty database by ``pg_restore --clean --if-exists --dbname=NEW FILE``; a schema is in it too, and one
-    of that name is there already.
+def restore_file(copy: Path, target: Path) -> None:
+    """Put a copy back as the file of a record, where none is.
 
     Raises
     ------
     StoreError
-        When the target is there, the server does not answer, the program is not installed, or fails.
+        As `copy_file`, or when there is no copy, or the log of another file is still beside the target.
     """
-    _check_target(target)
-    program = shutil.which("pg_dump")
-    if program is None:
-        raise StoreError("pg_dump is not installed: install PostgreSQL's client programs, of the server's version")
-    url = address_of(where)
-    bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
-    # The password goes by the environment: everybody may read the words of a command.
-    secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}
-    schema = _schema_of(where).replace('"', '""')
-    wanted = f'--schema="{schema}"'  # without the marks it would be a pattern
-    partial = target.with_name(f"{target.name}.partial")
-    command = [program, "--format=custom", wanted, f"--file={partial}", f"--dbname={bare.render_as_string()}"]
-    try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # never open to others
-        done = subprocess.run(command, check=False, capture_output=True, env=os.environ | secret)
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["it failed"]
-            raise StoreError(f"pg_dump: {said[-1]}; look at the server")
-        _sync(partial)
-        partial.rename(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise StoreError(f"{target}: {error.strerror}; make room, or check its permissions") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    if not copy.is_file():
+        raise StoreError(f"{copy}: no such file; name the copy to put back")
+    for left in (target.with_name(f"{target.name}{suffix}") for suffix in ("-wal", "-journal")):
+        if left.exists():  # SQLite would take what is in it for this file's
+            raise StoreError(f"{left}: is another file's log; move it away first")
+    copy_file(copy, target)
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Refuse a place for a copy that is taken, or in no folder.
+
+    Raises
+    ------
+    StoreError
+        Then.
+    """
     if target.exists():
         raise StoreError(f"{target}: exists; move it away, or name another file for the copy")
     if not target.parent.is_dir():
         raise StoreError(f"{target.parent}: no such folder; make it first, or name another file for the copy")
-
-
-def _schema_of(where: str) -> str:
-    """The schema that a server's record lies in."""
-    database = open_postgres(where)
-    try:
-        with database.reading() as connection:
-            name: str | None = connection.exec_driver_sql("select current_schema()").scalar()
-    finally:
-        database.close()
-    if name is None:
-        raise StoreError(f"{database.name}: there is no schema to copy; name the record's database")
-    return name
 
 
 def _compare(path: Path, ours: sqlite3.Connection, copy: sqlite3.Connection) -> None:
@@ -144,7 +111,7 @@ def _compare(path: Path, ours: sqlite3.Connection, copy: sqlite3.Connection) -> 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
     names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-    return {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in names}  # noqa: S608
+    return {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in names}
 
 
 def _copy_tables(connection: sa.Connection, target: str) -> str:
@@ -158,11 +125,12 @@ def _copy_tables(connection: sa.Connection, target: str) -> str:
 
 
 def _count(connection: sa.Connection, name: str) -> int:
-    count: int = connection.exec_driver_sql(f"select count(*) from {name}").scalar_one()  # noqa: S608
+    count: int = connection.exec_driver_sql(f"select count(*) from {name}").scalar_one()
     return count
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -75,6 +75,8 @@ class Database:
         """
         with self.explained(), self.engine.execution_options(**{READS: True}).connect() as connection:
             yield connection
+            if self.is_whole(connection):  # a rollback would cost the statements that a server has prepared
+                connection.commit()
 
     def check_whole(self, connection: sa.Connection) -> None:
         """Refuse to go on in a transaction that the database gave up.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 import sqlalchemy as sa
 
 from acoustic.instant import check_instant
 from alerts.record import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LedgerKind = Literal[
     "alert",  # a revision was kept; its body has the document's digest
@@ -107,7 +110,28 @@ def append(connection: sa.Connection, kind: LedgerKind, actor: str, about: str, 
     ValueError, TypeError
         When a value cannot be one of an entry.
     """
+    return append_all(connection, kind, actor, [(about, body)], at_ns)
+
+
+def append_all(
+    connection: sa.Connection, kind: LedgerKind, actor: str, said: Iterable[tuple[str, bytes]], at_ns: int
+) -> int:
+    """Add entries, each with what it is about and its body, as `append` does; the number of the last."""
     check_instant(at_ns, "at_ns")
+    sequence, digest = head(connection)
+    rows = []
+    for about, body in said:
+        _check(kind, actor, about, body)
+        sequence, previous = sequence + 1, digest
+        digest = digest_of(previous, sequence, at_ns, kind, actor, about, body)
+        row = {"sequence": sequence, "at_ns": at_ns, "kind": kind, "actor": actor, "about": about}
+        rows.append(row | {"body": body, "previous": previous, "digest": digest})
+    if rows:
+        connection.execute(_ADD, rows)
+    return sequence
+
+
+def _check(kind: str, actor: str, about: str, body: bytes) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: expected one of {', '.join(KINDS)}")
     for name, value in (("actor", actor), ("about", about)):
@@ -119,11 +143,6 @@ def append(connection: sa.Connection, kind: LedgerKind, actor: str, about: str, 
         raise ValueError(f"the body is no JSON: {error}") from None
     if not actor or len(body) > LARGEST_BODY:
         raise ValueError(f"an entry has an actor, and a body of {LARGEST_BODY} bytes at most")
-    last, previous = head(connection)
-    digest = digest_of(previous, last + 1, at_ns, kind, actor, about, body)
-    row = {"sequence": last + 1, "at_ns": at_ns, "kind": kind, "actor": actor, "about": about}
-    connection.execute(_ADD, row | {"body": body, "previous": previous, "digest": digest})
-    return last + 1
 
 
 def head(connection: sa.Connection) -> tuple[int, str]:

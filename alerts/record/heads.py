@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from alerts.record.database import StoreError
+from sensors.known_type import known
 
 HEADS: Final = "ledger.heads"
 """The file's name, in the centre's data folder."""
@@ -109,6 +110,6 @@ def _head(line: bytes) -> Head | None:
     if len(line) > _LONGEST_LINE:
         return None
     try:
-        return msgspec.json.decode(line, type=Head)
+        return msgspec.json.decode(line, type=known(Head))
     except (msgspec.DecodeError, ValueError):
         return None

@@ -12,6 +12,8 @@ from alerts.record import tables
 from alerts.record.intact import is_intact
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alerts.alert import Alert
 
 MACHINE: Final = "machine"
@@ -19,21 +21,31 @@ MACHINE: Final = "machine"
 _UNTOUCHED: Final = {"wants_second": False, "disagreed": False, "pinned": False}
 
 
-def note_alert(connection: sa.Connection, alert: Alert) -> None:
-    """Write what a revision says into its incident's row; a new row, or one version more.
+def note_alerts(connection: sa.Connection, alerts: Sequence[Alert]) -> None:
+    """Write what revisions say, one after the other, into their incidents' rows; a new row, or one version more.
 
     A revision older than what the row has of it already changes nothing. ``changed_by`` is the person whose act the
     revision names and the one before it did not, else the machine. Acts that it names are marked as applied.
     """
-    said = said_of(alert) | {"changed_by": _who(connection, alert)}
-    _apply(connection, alert)
-    row = connection.execute(_STANDS, {"its_id": alert.incident_id}).one_or_none()
-    if row is None:
-        fresh = {"incident_id": alert.incident_id, "alert_id": alert.alert_id, "version": 1}
-        connection.execute(_BEGIN, fresh | said | _UNTOUCHED)
-    elif alert.revision > row.revision:
-        said["published"] = said["published"] or row.published
-        connection.execute(_SAY, said | {"its_id": alert.incident_id})
+    their_ids = list({alert.incident_id for alert in alerts})
+    stands = {row.incident_id: (row.revision, row.published) for row in connection.execute(_STAND, {"ids": their_ids})}
+    begun, more = [], []
+    for alert in alerts:
+        said = said_of(alert) | {"changed_by": _who(connection, alert)}
+        _apply(connection, alert)
+        its_id = alert.incident_id
+        revision, published = stands.get(its_id, (0, False))
+        if alert.revision <= revision:
+            continue
+        said["published"] = said["published"] or published
+        if its_id in stands:
+            more.append(said | {"its_id": its_id})
+        else:
+            begun.append(said | _UNTOUCHED | {"incident_id": its_id, "alert_id": alert.alert_id, "version": 1})
+        stands[its_id] = (alert.revision, said["published"])
+    for statement, rows in ((_BEGIN, begun), (_SAY, more)):  # a row is begun before more is said in it
+        if rows:
+            connection.execute(statement, rows)
 
 
 def _who(connection: sa.Connection, alert: Alert) -> str:
@@ -85,7 +97,9 @@ def said_of(alert: Alert) -> dict[str, Any]:
 
 # Built once: to build a statement costs more than to run it.
 _ITS: Final = tables.incident.c.incident_id == sa.bindparam("its_id")
-_STANDS: Final = sa.select(tables.incident.c.revision, tables.incident.c.published).where(_ITS)
+_STAND: Final = sa.select(tables.incident.c.incident_id, tables.incident.c.revision, tables.incident.c.published).where(
+    tables.incident.c.incident_id.in_(sa.bindparam("ids", expanding=True))
+)
 _BEFORE: Final = (
     sa.select(tables.alert.c.document, tables.alert.c.sha256)
     .where(

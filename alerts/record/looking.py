@@ -16,6 +16,7 @@ from alerts.record.database import Database, StoreError, is_url
 from alerts.record.entry import Entry, entry_of
 from alerts.record.guards import missing_guards
 from alerts.record.sqlite_file import inspect_sqlite
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -118,7 +119,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         with path.open("rb") as file:
             for number, text in enumerate(file, start=1):
                 try:
-                    line = msgspec.json.decode(text, type=_Line)
+                    line = msgspec.json.decode(text, type=known(_Line))
                 except msgspec.DecodeError as error:
                     raise StoreError(
                         f"{path}: line {number} is no entry of a ledger ({error}); export it again"

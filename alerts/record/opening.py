@@ -29,8 +29,8 @@ _TABLES: Final = {1: {"meta", "alert", "outbox", "attempt"}}
 
 # Tables that extensions of PostgreSQL brought along are nobody's.
 _POSTGRES_TABLES: Final = """
-    select c.relname from pg_class c
-    where c.relkind in ('r', 'p') and c.relnamespace = current_schema()::regnamespace
+    select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and n.nspname = current_schema()
     and not exists (select 1 from pg_depend d where d.objid = c.oid and d.deptype = 'e')
 """
 
@@ -44,10 +44,10 @@ def open_database(where: Path | str) -> Database:
         When it cannot be one.
     """
     if is_url(where):
-        from alerts.record.postgres import open_postgres  # noqa: PLC0415  (its driver is paid for by who uses it)
+        from alerts.record.postgres import open_postgres  # its driver is paid for by who uses it
 
         return open_postgres(str(where))
-    from alerts.record.sqlite_file import open_sqlite  # noqa: PLC0415  (as above)
+    from alerts.record.sqlite_file import open_sqlite
 
     return open_sqlite(where)
 
@@ -66,13 +66,13 @@ def prepare(database: Database) -> None:
                 schema = _schema_of_file(database)
             else:
                 with database.reading() as connection:
-                    schema = _schema(database.name, *_facts(connection))
+                    schema = _schema(database.name, *facts_of(connection))
     except OSError as error:
         raise StoreError(f"{database.name}: {error.strerror}; check the path and its permissions") from error
     if schema is None:
         _create(database)
     elif schema < tables.SCHEMA_NUMBER:
-        from alerts.record.migrate import migrate  # noqa: PLC0415  (its tools are paid for when they are wanted)
+        from alerts.record.migrate import migrate  # its tools are paid for when they are wanted
 
         migrate(database, schema)
     _put_back_guards(database)
@@ -97,7 +97,7 @@ def check(database: Database) -> None:
         When there is none, or it is not ours, newer or older.
     """
     with database.reading() as connection:
-        schema = _schema(database.name, *_facts(connection))
+        schema = _schema(database.name, *facts_of(connection))
     if schema is None:
         raise StoreError(f"{database.name}: there is no record; name the one to look at")
     if schema < tables.SCHEMA_NUMBER:
@@ -108,7 +108,7 @@ def check(database: Database) -> None:
 
 def _create(database: Database) -> None:
     with database.writing() as connection:
-        if _schema(database.name, *_facts(connection)) is not None:  # another process was quicker
+        if _schema(database.name, *facts_of(connection)) is not None:  # another process was quicker
             return
         tables.metadata.create_all(connection)
         put_guards(connection)
@@ -136,7 +136,8 @@ def _schema_of_file(database: Database) -> int | None:
     return schema
 
 
-def _facts(connection: sa.Connection) -> tuple[set[str], dict[str, str]]:
+def facts_of(connection: sa.Connection) -> tuple[set[str], dict[str, str]]:
+    """Names of the tables of a database, and what it says of itself."""
     query = "select name from sqlite_master where type = 'table'"
     if connection.dialect.name == "postgresql":
         query = _POSTGRES_TABLES

@@ -14,10 +14,10 @@ from alerts.delivery import GONE_S, LONGEST_WAIT_S, DeadLetter, Delivery, Receip
 from alerts.record import tables
 from alerts.record.intact import is_intact
 from alerts.record.ledger import Ledger
-from alerts.record.outbox_statements import CHANGE, LOG, OPEN_ROAD, ROW, Words, due_now, next_due, of_its_alert
+from alerts.record.outbox_statements import CHANGE, LOG, NAME, OPEN_ROAD, ROWS, Words, due_now, next_due, of_its_alert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from alerts.record.ledger import LedgerKind
     from alerts.record.store import Store
@@ -76,6 +76,7 @@ class Outbox:
         *,
         words: Words = "all",
         besides: Collection[str] = (),
+        first: int = 0,
     ) -> list[Delivery]:
         """What this courier is to carry now, the longest due first.
 
@@ -95,14 +96,16 @@ class Outbox:
             Which ones; as `Words` says.
         besides : collection of str
             Alerts that are under way already.
+        first : int
+            How many more at most, behind those, that are other alerts' first words.
         """
-        told = {"courier": courier, "now_ns": now_ns, "most": limit, "besides": tuple(besides)}
         self._heed_clock(courier, now_ns)
         while True:
             with self._store.reading() as connection:
-                rows = connection.execute(due_now(words, bool(besides), near=True), told).all()
-                if len(rows) < limit:  # what stands in front waits for something; so look at all
-                    rows = connection.execute(due_now(words, bool(besides), near=False), told).all()
+                rows = due_now(connection, courier, now_ns, words, limit, besides)
+                if first and len(rows) == limit:
+                    besides_these = {*besides, *(row.alert_id for row in rows)}
+                    rows += due_now(connection, courier, now_ns, "first", first, besides_these)
             altered = [row for row in rows if not is_intact(row.document, row.sha256)]
             if not altered:
                 return [_delivery(row) for row in rows]
@@ -128,8 +131,8 @@ class Outbox:
         """When this courier is wanted next, wall clock UTC; None when nothing waits for it. As `due`."""
         told = {"courier": courier, "besides": tuple(besides)}
         with self._store.reading() as connection:
-            near: int | None = connection.execute(next_due(words, bool(besides), near=True), told).scalar()
-            return near or connection.execute(next_due(words, bool(besides), near=False), told).scalar()
+            due_ns: int | None = connection.execute(next_due(words, bool(besides)), told).scalar()
+            return due_ns
 
     def settle(self, delivery: Delivery, receipt: Receipt, now_ns: int) -> State:
         """Write down what came of one attempt; as `settle_many`."""
@@ -224,33 +227,42 @@ class Outbox:
 
 
 def _settle_all(connection: sa.Connection, settled: Sequence[tuple[Delivery, Receipt, int]]) -> list[State]:
-    states = [_settle(connection, *one) for one in settled]
+    """By a handful of statements, however many there are: to a server each is a journey."""
+    names = [(delivery.alert_id, delivery.revision, delivery.courier) for delivery, _, _ in settled]
+    asked = {name: list(set(those)) for name, those in zip(NAME, zip(*names, strict=True), strict=True)}
+    rows = {(row.alert_id, row.revision, row.courier): row._asdict() for row in connection.execute(ROWS, asked)}
+    states: list[State] = []
+    log, changes = [], []
+    for name, (delivery, receipt, now_ns) in zip(names, settled, strict=True):
+        row = rows.get(name)
+        if row is None:  # the record was replaced, or the alert retired, while it was under way
+            states.append("unknown")
+            continue
+        told = {name: getattr(receipt, name) for name in ("delivered", "status_code", "detail")}
+        log.append({"outbox_id": row["outbox_id"], "number": row["attempts"] + 1, "at_ns": now_ns, **told})
+        if row["state"] != "sent":  # else settled before, by somebody whose receipt was thought lost
+            change = _change(row, delivery, receipt, now_ns)
+            if change["state"] == "dead" != row["state"]:
+                _bury(connection, delivery, receipt, change["attempts"], now_ns)
+            changes.append(change)
+            row |= change
+        states.append(row["state"])
     opened = {delivery.courier: now_ns for delivery, receipt, now_ns in settled if receipt.delivered}
-    for courier, now_ns in opened.items():
-        connection.execute(OPEN_ROAD, {"of": courier, "now_ns": now_ns})
+    roads = [{"of": courier, "now_ns": now_ns} for courier, now_ns in opened.items()]
+    for statement, written in ((LOG, log), (CHANGE, changes), (OPEN_ROAD, roads)):
+        if written:
+            connection.execute(statement, written)
     return states
 
 
-def _settle(connection: sa.Connection, delivery: Delivery, receipt: Receipt, now_ns: int) -> State:
-    which = {"alert_id": delivery.alert_id, "revision": delivery.revision, "courier": delivery.courier}
-    row = connection.execute(ROW, which).one_or_none()
-    if row is None:  # the record was replaced, or the alert retired, while it was under way
-        return "unknown"
-    attempts = row.attempts + 1
-    log = {"number": attempts, "at_ns": now_ns, "delivered": receipt.delivered, "detail": receipt.detail}
-    connection.execute(LOG, log | {"outbox_id": row.outbox_id, "status_code": receipt.status_code})
-    if row.state == "sent":  # settled before, by somebody whose receipt was thought lost
-        return "sent"
+def _change(row: Mapping[str, Any], delivery: Delivery, receipt: Receipt, now_ns: int) -> dict[str, Any]:
+    attempts = row["attempts"] + 1
     state, next_ns = _next(delivery, receipt, attempts, now_ns)
-    changes = {"state": state, "attempts": attempts, "unanswered": receipt.unanswered}
     times = {
-        "next_attempt_ns": row.next_attempt_ns if next_ns is None else next_ns,
+        "next_attempt_ns": row["next_attempt_ns"] if next_ns is None else next_ns,
         "settled_ns": now_ns if next_ns is None else None,
     }
-    connection.execute(CHANGE, {"row": row.outbox_id, **changes, **times})
-    if state == "dead" and row.state != "dead":
-        _bury(connection, delivery, receipt, attempts, now_ns)
-    return state
+    return {"row": row["outbox_id"], "state": state, "attempts": attempts, "unanswered": receipt.unanswered, **times}
 
 
 def _give_up(connection: sa.Connection, altered: Sequence[Any], now_ns: int) -> None:

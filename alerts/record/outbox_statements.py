@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 
 from alerts.record import tables
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 Words = Literal["all", "first", "urgent"]
 """Which deliveries: all; an alert's first word that was never tried; those that no limit may hold up."""
 
-NEAR: Final = 64
-"""How many of the longest waiting are looked at first: in a storm it costs too much to sort them all each time."""
+
+def due_now(
+    connection: sa.Connection, courier: str, now_ns: int, words: Words, most: int, besides: Collection[str]
+) -> list[sa.Row[Any]]:
+    """What is due, the longest first; as `Outbox.due`."""
+    told = {"courier": courier, "now_ns": now_ns, "most": most, "besides": tuple(besides)}
+    return list(connection.execute(_due(words, bool(besides)), told)) if most else []
 
 
 @functools.cache
-def due_now(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
-    """What is due; ``near`` looks no further than the `NEAR` that have waited longest, however many there are."""
+def _due(words: Words, besides: bool) -> sa.Select[Any]:
+    """The index has the order of these: so it is walked along from the longest due to as many as are wanted."""
     box, alert = tables.outbox, tables.alert
     facts = [box.c[name] for name in ("alert_id", "revision", "courier", "queued_ns", "attempts")]
     words_of = [alert.c[name] for name in ("kind", "published_at", "document", "sha256")]
@@ -26,28 +34,19 @@ def due_now(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
         sa.select(*facts, *words_of, _hurried().label("hurried"))
         .join(alert, of_its_alert())
         .where(_first_pending(), _besides(besides), _which(words), box.c.next_attempt_ns <= sa.bindparam("now_ns"))
-        .where(_in_front() if near else sa.true())
         .order_by(box.c.next_attempt_ns, box.c.outbox_id)
         .limit(sa.bindparam("most"))
     )
 
 
 @functools.cache
-def next_due(words: Words, besides: bool, *, near: bool) -> sa.Select[Any]:
-    """When the first of what waits is due; as `due_now`."""
+def next_due(words: Words, besides: bool) -> sa.Select[Any]:
+    """When the first of what waits is due; as `_due`."""
     box = tables.outbox
     wanted = sa.select(box.c.next_attempt_ns).where(_first_pending(), _besides(besides))
-    wanted = wanted.where(_in_front() if near else sa.true())
     if words != "all":
         wanted = wanted.join(tables.alert, of_its_alert()).where(_which(words))
     return wanted.order_by(box.c.next_attempt_ns).limit(1)
-
-
-def _in_front() -> sa.ColumnElement[bool]:
-    front = tables.outbox.alias("front")
-    waits = sa.and_(front.c.courier == sa.bindparam("courier"), front.c.state == "pending")
-    longest = sa.select(front.c.outbox_id).where(waits).order_by(front.c.next_attempt_ns, front.c.outbox_id)
-    return tables.outbox.c.outbox_id.in_(longest.limit(NEAR))
 
 
 def of_its_alert() -> sa.ColumnElement[bool]:
@@ -102,13 +101,11 @@ def _besides(some: bool) -> sa.ColumnElement[bool]:
     return tables.outbox.c.alert_id.not_in(sa.bindparam("besides", expanding=True)) if some else sa.true()
 
 
-ROW: Final = sa.select(
-    tables.outbox.c.outbox_id, tables.outbox.c.attempts, tables.outbox.c.state, tables.outbox.c.next_attempt_ns
-).where(
-    tables.outbox.c.alert_id == sa.bindparam("alert_id"),
-    tables.outbox.c.revision == sa.bindparam("revision"),
-    tables.outbox.c.courier == sa.bindparam("courier"),
-)
+NAME: Final = ("alert_id", "revision", "courier")
+ROWS: Final = sa.select(
+    *(tables.outbox.c[name] for name in (*NAME, "outbox_id", "attempts", "state", "next_attempt_ns"))
+).where(*(tables.outbox.c[name].in_(sa.bindparam(name, expanding=True)) for name in NAME))
+"""Each part of a name by itself, since SQLite finds no index for whole names: there may be more than are asked for."""
 LOG: Final = sa.insert(tables.attempt)
 CHANGE: Final = (
     sa.update(tables.outbox)

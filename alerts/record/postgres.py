@@ -32,6 +32,7 @@ _CONNECT: Final = {
 }
 
 _AWAY: Final = ("08", "57P", "53300")
+READS_ONLY: Final = "25006"
 # SQLSTATE, or the class that its first two letters are: PostgreSQL, appendix A.
 _REMEDIES: Final = {
     "08": "check that the server runs, and the host and port of the record",
@@ -39,7 +40,7 @@ _REMEDIES: Final = {
     "3D": "make the database first, or name another",
     "3F": "make the schema first, or name another",
     "42501": "give the record's user the right to do this: it should own its database",
-    "25006": "this server only reads, as a standby does: name the one that writes",
+    READS_ONLY: "it only reads just now, as a standby does: name the one that writes, or see who set it so",
     "53100": "the server's disk is full: make room, nothing was lost",
     "53300": "the server has no connection left: raise its max_connections, or stop what holds them",
     "55P03": "another program holds the right to write: stop that one, or wait",
@@ -120,12 +121,14 @@ def _is_whole(connection: sa.Connection) -> bool:
 
 
 def _engine(url: sa.URL) -> sa.Engine:
+    from psycopg import IsolationLevel  # the driver is paid for by who uses it
+
     # Pinged before use: a server that was restarted in between is met anew, by nobody's error.
     engine = sa.create_engine(url, connect_args=dict(_CONNECT), pool_pre_ping=True, hide_parameters=True, **POOL)
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, words: Any, names: Any) -> Any:
-        from alerts.record.patience import PatientConnection  # noqa: PLC0415  (the driver is paid for by who uses it)
+        from alerts.record.patience import PatientConnection  # the driver is paid for by who uses it
 
         return PatientConnection.connect(*words, **names)
 
@@ -136,18 +139,27 @@ def _engine(url: sa.URL) -> sa.Engine:
             "SELECT set_config('synchronous_commit', 'on', false),"
             f" set_config('lock_timeout', '{LOCK_TIMEOUT_MS}', false),"
             f" set_config('statement_timeout', '{STATEMENT_TIMEOUT_MS}', false),"
-            f" set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false)"
+            f" set_config('idle_in_transaction_session_timeout', '{IDLE_TIMEOUT_MS}', false),"
+            # A plan that was made while the tables were small would be kept while they grow, and read them all.
+            " set_config('plan_cache_mode', 'force_custom_plan', false)"
         )
         connection.autocommit = before
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _let_go(context: sa.ExceptionContext) -> None:
+        # A session that began while the server only read goes on doing so; another may be led to the one that writes.
+        if getattr(context.original_exception, "sqlstate", None) == READS_ONLY:
+            context.is_disconnect = True
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get(READS):
             driver.patience_s = READ_PATIENCE_S
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            driver.isolation_level, driver.read_only = IsolationLevel.REPEATABLE_READ, True  # said by its own BEGIN
         else:
             driver.patience_s = WRITE_PATIENCE_S
+            driver.isolation_level = driver.read_only = None
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_RIGHT})")
 
     return engine

@@ -17,6 +17,7 @@ from alerts.record.audit import Document, Gone
 from alerts.record.database import StoreError
 from alerts.record.entry import append
 from alerts.record.guards import let_access_go
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -197,7 +198,7 @@ def _nobody_s(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[st
 
 def _is_machine_s(document: bytes) -> bool:
     try:
-        return bytes(msgspec.json.decode(document, type=_Said).review) == b"null"
+        return bytes(msgspec.json.decode(document, type=known(_Said)).review) == b"null"
     except msgspec.DecodeError:  # somebody altered it: that it was is evidence too
         return False
 

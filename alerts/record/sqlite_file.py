@@ -16,7 +16,7 @@ HEADER: Final = b"SQLite format 3\x00"
 _REMEDIES: Final = (
     ("locked", "another program holds it: stop that one, or wait"),
     ("full", "the disk is full: make room, nothing was lost"),
-    ("readonly", "it cannot be written: check its permissions"),
+    ("readonly", "it can only be read just now: check its permissions, and how its disk is mounted"),
     ("unable to open", "check the path and its permissions"),
     ("malformed", "it is damaged: keep it aside, and restore it from a backup"),
     ("not a database", "it is damaged: keep it aside, and restore it from a backup"),
@@ -85,6 +85,8 @@ def remedy(cause: BaseException) -> tuple[str, str, type[StoreError]]:
 
 
 def _is_whole(connection: sa.Connection) -> bool:
+    if connection.invalidated or connection.closed:
+        return False
     driver: Any = connection.connection.driver_connection
     return bool(driver.in_transaction)
 
@@ -135,16 +137,27 @@ def _engine(path: Path) -> sa.Engine:
         # The driver must not begin transactions by itself: it would begin them late, and as readers.
         connection.isolation_level = None
         cursor = connection.cursor()
-        # auto_vacuum comes first: it is decided when the first page is written, and never after.
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        # Decided when the first page is written, and never after: later it would be a write, for which readers wait.
+        if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "auto_vacuum=INCREMENTAL",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _let_go(context: sa.ExceptionContext) -> None:
+        # What was opened while the disk could only be read stays so, and so does what is opened beside it.
+        if "readonly" in str(context.original_exception):
+            context.is_disconnect = True
+            cursor = getattr(context.execution_context, "cursor", None)
+            if cursor is not None:  # or its connection would stay half open
+                cursor.close()
+            engine.dispose()
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

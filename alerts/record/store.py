@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
@@ -13,13 +14,13 @@ from alerts.delivery import Route, couriers_for
 from alerts.record import opening, tables
 from alerts.record.audit import Kept
 from alerts.record.database import StoreError
-from alerts.record.entry import append
-from alerts.record.incidents import MACHINE, note_alert
+from alerts.record.entry import append_all
+from alerts.record.incidents import MACHINE, note_alerts
 from alerts.record.intact import intact
 from alerts.record.writing import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -132,10 +133,11 @@ class Store:
             When the disk refuses; neither.
         """
         routes = tuple(routes)
-        to_keep = [(alert, encode(alert), couriers_for(alert, routes)) for alert in alerts]
-        if not to_keep:
+        said = [_said(alert, routes) for alert in alerts]
+        pages = [said[start : start + _PAGE] for start in range(0, len(said), _PAGE)]
+        if not pages:
             return 0
-        return self.write(lambda connection: sum(self._keep(connection, *one, now_ns) for one in to_keep))
+        return self.write(lambda connection: sum(self._keep(connection, page, now_ns) for page in pages))
 
     def document(self, alert_id: str, revision: int) -> bytes | None:
         """The bytes of one revision, exactly as they were stored; None when there is none.
@@ -169,42 +171,70 @@ class Store:
                 return
             last = rows[-1].number
 
+    def touch(self) -> None:
+        """Write what stands there already: whether the database takes it is all that is asked.
+
+        Raises
+        ------
+        StoreError
+            When it does not.
+        """
+        meta = tables.meta
+        same = sa.update(meta).where(meta.c.key == "schema").values(value=meta.c.value)
+        self.write(lambda connection: connection.execute(same))
+
     def counts(self) -> dict[str, int]:
         """How many revisions are stored, by outcome."""
         counted = sa.select(tables.alert.c.outcome, sa.func.count()).group_by(tables.alert.c.outcome)
         with self.reading() as connection:
             return dict(connection.execute(counted).all())
 
-    def _keep(
-        self, connection: sa.Connection, alert: Alert, document: bytes, couriers: tuple[str, ...], now_ns: int
-    ) -> bool:
-        sha256 = hashlib.sha256(document).hexdigest()
-        name = {"alert_id": alert.alert_id, "revision": alert.revision}
-        stored = connection.execute(_SAME, name).scalar_one_or_none()
-        if stored is not None:
-            if stored != sha256:
+    def _keep(self, connection: sa.Connection, said: Sequence[_Said], now_ns: int) -> int:
+        """Keep many by a handful of statements: to a server each of them is a journey."""
+        new = self._new(connection, said)
+        if not new:
+            return 0
+        number = connection.execute(_NEXT_NUMBER).scalar_one()
+        numbered = list(enumerate(new, number))
+        connection.execute(_KEEP, [_row(one, number, now_ns) for number, one in numbered])
+        if queued := [row for one in new for row in _queued(one, now_ns)]:
+            connection.execute(_QUEUE, queued)
+        note_alerts(connection, [one.alert for one in new])
+        entries = [(one.alert.incident_id, _entry(one, number)) for number, one in numbered]
+        append_all(connection, "alert", MACHINE, entries, now_ns)
+        return len(new)
+
+    def _new(self, connection: sa.Connection, said: Sequence[_Said]) -> list[_Said]:
+        """Those that are not stored yet."""
+        names = [(one.alert.alert_id, one.alert.revision) for one in said]
+        wanted = {"ids": list({name[0] for name in names}), "revisions": list({name[1] for name in names})}
+        stored = {(row.alert_id, row.revision): row.sha256 for row in connection.execute(_STORED, wanted)}
+        new = []
+        for name, one in zip(names, said, strict=True):
+            if name not in stored:
+                new.append(one)
+            elif stored[name] != one.sha256:
                 raise ContradictionError(
-                    f"{self.name}: {alert.message_id} is stored already and says something else; "
+                    f"{self.name}: {one.alert.message_id} is stored already and says something else; "
                     "was it made by another version or configuration? use a record of its own for each"
                 )
-            return False
-        number = connection.execute(_NEXT_NUMBER).scalar_one()
-        connection.execute(_KEEP, _row(alert, number, document, sha256, now_ns))
-        start = {"state": "pending", "attempts": 0, "unanswered": False, "queued_ns": now_ns}
-        queued = [{**name, **start, "courier": courier, "next_attempt_ns": now_ns} for courier in couriers]
-        if queued:
-            connection.execute(_QUEUE, queued)
-        note_alert(connection, alert)
-        said = Kept(alert.alert_id, alert.revision, number, alert.outcome, sha256, couriers)
-        append(connection, "alert", MACHINE, alert.incident_id, msgspec.json.encode(said), now_ns)
-        return True
+            stored[name] = one.sha256
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    alert: Alert
+    document: bytes
+    sha256: str
+    couriers: tuple[str, ...]
 
 
 # Built once: to build a statement costs more than to run it.
-_NAMED: Final = sa.and_(
-    tables.alert.c.alert_id == sa.bindparam("alert_id"), tables.alert.c.revision == sa.bindparam("revision")
+_STORED: Final = sa.select(tables.alert.c.alert_id, tables.alert.c.revision, tables.alert.c.sha256).where(
+    tables.alert.c.alert_id.in_(sa.bindparam("ids", expanding=True)),
+    tables.alert.c.revision.in_(sa.bindparam("revisions", expanding=True)),
 )
-_SAME: Final = sa.select(tables.alert.c.sha256).where(_NAMED)
 _NEXT_NUMBER: Final = sa.select(sa.func.coalesce(sa.func.max(tables.alert.c.number), 0) + 1)
 _KEEP: Final = sa.insert(tables.alert)
 _QUEUE: Final = sa.insert(tables.outbox)
@@ -215,11 +245,28 @@ def _documents() -> sa.Select[Any]:
     return sa.select(alert.c.alert_id, alert.c.revision, alert.c.number, alert.c.document, alert.c.sha256)
 
 
-def _row(alert: Alert, number: int, document: bytes, sha256: str, now_ns: int) -> dict[str, Any]:
+def _said(alert: Alert, routes: Iterable[Route]) -> _Said:
+    document = encode(alert)
+    return _Said(alert, document, hashlib.sha256(document).hexdigest(), couriers_for(alert, routes))
+
+
+def _row(said: _Said, number: int, now_ns: int) -> dict[str, Any]:
     names = ("alert_id", "revision", "incident_id", "kind", "status", "mode", "outcome", "published_at", "published_ns")
-    return {name: getattr(alert, name) for name in names} | {
+    return {name: getattr(said.alert, name) for name in names} | {
         "number": number,
         "stored_ns": now_ns,
-        "document": document,
-        "sha256": sha256,
+        "document": said.document,
+        "sha256": said.sha256,
     }
+
+
+def _queued(said: _Said, now_ns: int) -> list[dict[str, Any]]:
+    name = {"alert_id": said.alert.alert_id, "revision": said.alert.revision}
+    start = {"state": "pending", "attempts": 0, "unanswered": False, "queued_ns": now_ns, "next_attempt_ns": now_ns}
+    return [{**name, **start, "courier": courier} for courier in said.couriers]
+
+
+def _entry(said: _Said, number: int) -> bytes:
+    alert = said.alert
+    kept = Kept(alert.alert_id, alert.revision, number, alert.outcome, said.sha256, said.couriers)
+    return msgspec.json.encode(kept)

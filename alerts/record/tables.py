@@ -166,7 +166,7 @@ outbox: Final = sa.Table(
     sa.Column("settled_ns", sa.BigInteger),  # when it was sent, or given up
     sa.UniqueConstraint("alert_id", "revision", "courier"),
     sa.ForeignKeyConstraint(["alert_id", "revision"], ["alert.alert_id", "alert.revision"]),
-    sa.Index("outbox_due", "courier", "state", "next_attempt_ns"),
+    sa.Index("outbox_due", "courier", "state", "next_attempt_ns", "outbox_id"),  # what is due, in its order
 )
 """What each courier is still to carry, has carried, has given up."""
 

@@ -140,8 +140,10 @@ class Writer:
             with self._database.explained():
                 work.result = work.do(connection)
                 place.commit()
-        except Exception as error:  # noqa: BLE001  (raised to whose work it was)
+        except Exception as error:  # raised to whose work it was
             place.rollback()
+            if isinstance(error, StoreError) and not self._database.is_whole(connection):
+                raise  # it is why none of the others is written either
             self._database.check_whole(connection)
             work.error = error
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import traceback
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from alerts.delivery import Route
-from alerts.record import backup, postgres, tables
+from alerts.record import postgres, server_copy, tables
 from alerts.record.audit import audit
-from alerts.record.backup import dump_server
 from alerts.record.database import UnreachableError
 from alerts.record.guards import missing_guards
-from alerts.record.looking import findings, looking_at
 from alerts.record.opening import open_database
 from alerts.record.patience import PatientConnection
+from alerts.record.server_copy import dump_server
 from alerts.record.store import Store, StoreError
 from tests.record_stores import burst, running_postgres
 from tests.strategies import NIGHT_NS
@@ -43,6 +40,7 @@ def test_a_commit_is_on_the_servers_disk_and_nothing_waits_for_ever(postgres_url
             ("lock_timeout", "10s"),
             ("statement_timeout", "1min"),
             ("idle_in_transaction_session_timeout", "2min"),
+            ("plan_cache_mode", "force_custom_plan"),
             ("application_name", "shotfix"),
         ):
             assert connection.exec_driver_sql(f"show {name}").scalar_one() == value
@@ -245,7 +243,7 @@ def test_pg_dump_is_given_the_password_where_nobody_reads_it(tmp_path, monkeypat
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(backup, "_schema_of", lambda where: "public")
+    monkeypatch.setattr(server_copy, "_schema_of", lambda where: "public")
     with pytest.raises(StoreError, match="pg_dump: no such server; look at the server"):
         dump_server(f"postgresql://kim:{PASSWORD}@db.example.org/record?sslmode=require", tmp_path / "out")
     command, password = told.read_text().splitlines()
@@ -254,28 +252,6 @@ def test_pg_dump_is_given_the_password_where_nobody_reads_it(tmp_path, monkeypat
     assert '--schema="public"' in command
     assert password == PASSWORD
     assert not (tmp_path / "out").exists()
-
-
-def test_a_copy_that_is_restored_has_its_guards_and_verifies(postgres_url, postgres_server, tmp_path):
-    restore = shutil.which("pg_restore")
-    if restore is None:
-        pytest.skip("no PostgreSQL client here: install Debian's postgresql-client package")
-    with Store(postgres_url) as store:
-        store.keep(burst(), ROOM, NIGHT_NS)
-    dump_server(postgres_url, tmp_path / "copy")
-    with postgres_server.database() as fresh:
-        command = [restore, "--clean", "--if-exists", f"--dbname={fresh}", str(tmp_path / "copy")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        with looking_at(fresh) as database:
-            counts, wrong = findings(database)
-            assert (counts["alert"], wrong) == (3, [])
-            assert audit(database.reading).fault is None
-        with Store(fresh) as store:
-            store.keep(burst("b", 60.0), ROOM, NIGHT_NS)
-            assert audit(store.reading).intact
-            with pytest.raises(StoreError, match="only ever added to"), store.writing() as connection:
-                connection.execute(sa.delete(tables.ledger))
 
 
 def test_guards_that_are_missing_or_switched_off_are_put_back_at_the_start(postgres_url, postgres_server, caplog):
@@ -292,13 +268,6 @@ def test_guards_that_are_missing_or_switched_off_are_put_back_at_the_start(postg
     assert "put guards back that were missing: ledger_stays, access_stays_delete" in caplog.text
 
 
-def family(server):
-    """The server's own processes, the first of all first."""
-    first = int((server.data / "postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-    return [first, *map(int, children)]
-
-
 def test_a_server_that_hangs_is_given_up_and_met_anew(tmp_path, monkeypatch):
     """Its processes are stopped, not ended: sockets stay open, and nothing ever comes."""
     monkeypatch.setattr(postgres, "WRITE_PATIENCE_S", 1.0)
@@ -306,7 +275,7 @@ def test_a_server_that_hangs_is_given_up_and_met_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(PatientConnection, "patience_s", 1.0)
     with running_postgres() as server, server.database() as url, Store(url) as store:
         store.keep(burst(), ROOM, NIGHT_NS)
-        processes = family(server)
+        processes = server.processes()
         with store.reading() as connection:  # amid a transaction
             for each in processes:
                 os.kill(each, signal.SIGSTOP)

@@ -80,7 +80,8 @@ def test_a_work_that_raises_is_taken_back_alone(record_store):
             if k % 3 == 0:
                 raise ZeroDivisionError(k)
             if k % 3 == 1:
-                connection.execute(sa.insert(tables.meta), {"key": "application", "value": ""})  # there already
+                both = [{"key": f"more{k}", "value": ""}, {"key": "application", "value": ""}]  # this is there already
+                connection.execute(sa.insert(tables.meta), both)
             return k
 
         return record_store.write(work)

@@ -204,8 +204,8 @@ def test_an_answer_that_does_not_come_holds_up_its_own_alert_only(record_store):
         assert outbox.counts("room")["pending"] == 3
         assert courier.most <= 4
         courier.let_go.set()
-        until(lambda: outbox.counts("room")["sent"] == len(others) + 3)
-        assert pump.counts["sent"] == len(others) + 3
+        until(lambda: pump.counts["sent"] == len(others) + 3)
+        assert outbox.counts("room")["sent"] == len(others) + 3
     for name in {alert.alert_id for alert in [*stuck, *others]}:
         mine = [m for m in courier.carried if m.startswith(name)]
         assert mine == [f"{name}-r{k}" for k in (1, 2, 3)]
@@ -236,6 +236,50 @@ def test_one_hand_is_enough_and_none_is_too_few(store):
     assert courier.most == 1
     with pytest.raises(ValueError, match="1 or more"):
         Pump(Outbox(store), courier, lambda: NIGHT_NS, None, parallel=0)
+
+
+def test_its_own_commit_has_it_look_no_further_and_what_came_back_does(store):
+    """A round for each commit of its own would have nothing to do, and ask the record all the same."""
+    store.keep(firsts(2), [Route("room")], NIGHT_NS)
+    outbox, news = Outbox(store), []
+    outbox.await_change = lambda seen, _: news.append(outbox.changes != seen)
+    pump = Pump(outbox, Courier(), lambda: NIGHT_NS, None, parallel=1)
+    pump.run(lambda: len(news) == 4)
+    assert pump.counts["sent"] == 2
+    assert news == [True, True, False, False], "carried, written down and carried, written down, nothing"
+
+
+def test_when_all_that_is_due_was_found_it_is_not_asked_for_more(store):
+    alerts = firsts(2)
+    store.keep(alerts, [Route("room")], NIGHT_NS)
+    outbox, courier, asked = Outbox(store), Hanging(*(alert.alert_id for alert in alerts)), []
+    outbox.due = lambda *arguments, **named: asked.append(named["words"]) or Outbox.due(outbox, *arguments, **named)
+    outbox.await_change = lambda *_: courier.let_go.set()
+    pump = Pump(outbox, courier, lambda: NIGHT_NS, None)
+    pump.run(courier.let_go.is_set)
+    assert asked == ["all"]
+    assert pump.counts["sent"] == 2
+
+
+def test_who_comes_back_while_others_are_written_down_is_sent_off_again_by_the_same_round(store):
+    """And no alert twice at once, though it is not written down yet that it arrived."""
+    alerts = firsts(6)
+    store.keep([*alerts, *burst("f1")[1:]], [Route("room")], NIGHT_NS)
+    courier, written = Hanging(*(alert.alert_id for alert in alerts[1:3])), []
+
+    class Slow(Outbox):
+        def settle_many(self, settled):
+            written.append(len(settled))
+            courier.let_go.set()
+            until(lambda: len(pump._carriers._finished) == len(pump._carriers._under_way))
+            return super().settle_many(settled)
+
+    pump = Pump(Slow(store), courier, lambda: NIGHT_NS, None, parallel=3)
+    assert pump.step() == 8
+    assert written[0] == 1
+    assert written[1] > 2, "the two who came back meanwhile, and some of those that were sent off then"
+    assert sorted(courier.carried) == sorted({*courier.carried}), "each once"
+    assert [name[-2:] for name in courier.carried if name.startswith(alerts[1].alert_id)] == ["r1", "r2", "r3"]
 
 
 def test_at_the_end_what_is_under_way_is_awaited_and_written_down(store):

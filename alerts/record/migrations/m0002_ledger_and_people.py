@@ -27,6 +27,8 @@ def upgrade() -> None:
     """Make the new tables, and fill them from what is stored."""
     _number_alerts()
     op.add_column("outbox", sa.Column("settled_ns", sa.BigInteger))
+    op.drop_index("outbox_due", "outbox")
+    op.create_index("outbox_due", "outbox", ["courier", "state", "next_attempt_ns", "outbox_id"])
     _make_incidents()
     _make_ledger()
     # What was settled had its last attempt then; nothing else remembers it.
@@ -42,7 +44,7 @@ def _number_alerts() -> None:
     first = "rowid" if op.get_bind().dialect.name == "sqlite" else "published_ns"
     op.add_column("alert", sa.Column("number", _Counter))
     op.execute(
-        "update alert set number = ranked.number from (select alert_id, revision, "  # noqa: S608  (our own words)
+        "update alert set number = ranked.number from (select alert_id, revision, "
         f"row_number() over (order by stored_ns, {first}, alert_id, revision) as number from alert) as ranked "
         "where ranked.alert_id = alert.alert_id and ranked.revision = alert.revision"
     )
