@@ -9,10 +9,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from acoustic.instant import check_instant
+from sensors.known_type import known
 
-Judgement = Literal["gunfire", "fireworks", "vehicle", "construction", "other", "unsure"]
-"""What a reviewer says it was."""
-JUDGEMENTS: Final[tuple[Judgement, ...]] = ("gunfire", "fireworks", "vehicle", "construction", "other", "unsure")
+Judgement = Literal["gunfire", "fireworks", "vehicle", "construction", "handling", "noise", "other", "unsure"]
+"""What a reviewer says it was. Handling: a sensor was touched, or its cable crackled; noise: no bang at all, as of
+wind, rain, animals, voices or machines."""
+JUDGEMENTS: Final[tuple[Judgement, ...]] = (
+    "gunfire", "fireworks", "vehicle", "construction", "handling", "noise", "other", "unsure",
+)  # fmt: skip
 
 ActKind = Literal["judge", "place", "merge", "split", "undo"]
 
@@ -128,6 +132,6 @@ def decode_act(document: bytes | str) -> Act:
         When it is none; the message names the member.
     """
     try:
-        return msgspec.json.decode(document, type=Act)
+        return msgspec.json.decode(document, type=known(Act))
     except (msgspec.DecodeError, RecursionError) as error:  # a ValidationError is one too
         raise ValueError(f"not an act of this version: {error}") from None

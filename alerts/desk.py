@@ -13,7 +13,7 @@ from alerts.careful_surveyor import CarefulSurveyor
 from alerts.clips import Clips
 from alerts.draft import Setting, Turn, draft, turned
 from alerts.grouping import TRAVEL_NS
-from alerts.hand import Hand, alerts_concerned, objection
+from alerts.hand import Hand, alerts_concerned, objection, root_of
 from alerts.incident import LIFE, STATUS, Event, State, last_arrival_ns
 from alerts.overlay import laid_over
 from alerts.policy import OUTCOMES, Policy
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from alerts.expectation import Expectation
     from alerts.incident import Shot
     from alerts.place import Surveyor
-    from alerts.roster import Case, Life
+    from alerts.roster import Life, TrackedIncident
 
 MEMORY_NS: Final = 600 * SECOND
 """Until then a late sensor may still change a closed incident; afterwards it is forgotten."""
@@ -195,9 +195,13 @@ class Desk:
         self._people.add([act], (), self._watermark_ns)
         if act.shot_ids:
             self._people.make(act)
-        concerned = self._people.concerned(act)
-        ends = [standing.owner("", name) for standing in (before, self._people.standing) for name in concerned]
-        answers = dict.fromkeys((*concerned, *ends))  # and those that what they concern is part of, or was
+        answers = dict.fromkeys(self._people.concerned(act))
+        # And those that what they concern is part of, or was; and whose the rounds are, or were: of two partings that
+        # took the same one, the earlier has it again when the later is undone.
+        shot_ids = root_of(act, self._people.standing.acts).shot_ids
+        for standing in (before, self._people.standing):
+            ends = [standing.owner("", name) for name in (*answers, *self._rulings.takers(shot_ids, standing))]
+            answers |= dict.fromkeys(ends)
         return tuple(alert for alert_id in answers for alert in self._answer(alert_id, act))
 
     def tick(self, watermark_ns: int) -> tuple[Alert, ...]:
@@ -290,7 +294,7 @@ class Desk:
 
     # what is said
 
-    def _withdraw(self, goes: Case, keeps: Case) -> tuple[Alert, ...]:
+    def _withdraw(self, goes: TrackedIncident, keeps: TrackedIncident) -> tuple[Alert, ...]:
         """Say that an incident is part of another, where anything was ever said of it."""
         if goes.last is None or goes.state is State.CANCELLED:
             if self._expectation is not None:
@@ -316,7 +320,7 @@ class Desk:
         if cause is not None and state is State.OPEN and self._is_over(life):
             state = LIFE[state, Event.CLOSE]
         alert = self._draft(life, ruling, state, at_ns, cause)
-        if event in (Event.NEWS, Event.SAID) and life.last is not None and _news(alert) == _news(life.last):
+        if life.last is not None and _news(alert) == _news(life.last):
             return ()
         return (self._say(life, ruling, alert),)
 

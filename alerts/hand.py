@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from alerts.act import Act, Judgement
     from alerts.alert import Alert, Review
 
-NOT_GUNFIRE: Final = frozenset(("fireworks", "vehicle", "construction", "other"))
+NOT_GUNFIRE: Final = frozenset(("fireworks", "vehicle", "construction", "handling", "noise", "other"))
 """Judgements by which nobody is to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """What people said of one alert.
+    """People's decisions about one alert that count now: what it was, where it was, what it is part of.
 
     Parameters
     ----------
@@ -65,7 +65,9 @@ class Hand:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a set of acts comes to: the same in whatever order they are given.
+    """How all decisions of people (acts) stand once later ones have undone, moved or joined what earlier ones said.
+
+    The same in whatever order they are given.
 
     Parameters
     ----------

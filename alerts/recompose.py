@@ -33,9 +33,10 @@ def recomposed(
     """The machine's word of rounds that stored alerts tell of, under the name of one of them.
 
     Evidence is fused and judged as it is for what was just heard, from each round's own, with what was to be expected
-    as ``main`` tells it; the place is that of the
-    round that stood for its alert, where it is among them. What only the sound itself could tell is taken over: which
-    sensors heard it is known by number alone, so that those of two alerts count as the greater.
+    as ``main`` tells it; the place is that of the round that stood for its alert, where it is among them. What only the
+    sound itself could tell is taken over. Which sensors heard it is known by number alone, so that those of two alerts
+    count as the greater, and of the place of any other round its further modes are not known: where that matters,
+    ``what.gate`` says so.
 
     Parameters
     ----------
@@ -61,8 +62,12 @@ def recomposed(
     first, last = (placed or rounds)[0], (placed or rounds)[-1]
     sigmas = [one.sigma_s for one in (first, last) if one.sigma_s is not None]
     what, outcome = _what(main, sources, rounds, place, policy)
-    what = dataclasses.replace(what, flags=_flags(main, sources, rounds, what.rounds, place, used, stood))
     heard = max([one.n_sensors for one in rounds] + [s.sensors.heard for s in sources if _whole(s, rounds)])
+    what = dataclasses.replace(
+        what,
+        flags=_flags(main, sources, rounds, what.rounds, place, used, stood),
+        gate=what.gate + _not_known(sources, rounds, heard, of_round=place is not None and stood is None),
+    )
     return dataclasses.replace(
         main,
         outcome=outcome,
@@ -80,6 +85,16 @@ def recomposed(
         ),
         review=None,
     )
+
+
+def _not_known(sources: Sequence[Alert], rounds: Sequence[Round], heard: int, *, of_round: bool) -> str:
+    """What a reader must not take for the whole: the number of sensors, and a place of one round alone."""
+    said = ""
+    if len(rounds) > 1 and not (len(sources) == 1 and _whole(sources[0], rounds)):
+        said += f"; by {heard} sensors or more: which heard each round is not known any more"
+    if of_round:
+        said += "; placed as one of them was: whether that may have been elsewhere, too, is not known any more"
+    return said
 
 
 def _detected_at(source: Alert, rounds: Sequence[Round]) -> str:

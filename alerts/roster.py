@@ -93,8 +93,8 @@ class Life:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Case(Life):
-    """An incident on the desk, as the machine has it.
+class TrackedIncident(Life):
+    """An incident on the desk, as the machine has it; a case, for short.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ class Roster:
     """All incidents on the desk. Not told by itself to anybody: it has no words, only places for shots."""
 
     def __init__(self) -> None:
-        self.cases: dict[str, Case] = {}  # by incident_id
+        self.cases: dict[str, TrackedIncident] = {}  # by incident_id
         self.counts = dict.fromkeys(("incidents", "merged", "split", "forgotten"), 0)
         self._home: dict[str, str] = {}  # shot_id -> incident_id
-        self._withdrawn: dict[str, Case] = {}  # taken in by others; their revision numbers must go on
+        self._withdrawn: dict[str, TrackedIncident] = {}  # taken in by others; their revision numbers must go on
 
     def incident_id(self, shot_id: str) -> str | None:
         """The incident that holds this shot; None when it is unknown."""
@@ -147,7 +147,7 @@ class Roster:
         home = self._home.get(shot_id)
         return None if home is None else self.cases[home].incident.shot(shot_id)
 
-    def place(self, shot: Shot, known_ns: int) -> tuple[Case, list[Case]]:
+    def place(self, shot: Shot, known_ns: int) -> tuple[TrackedIncident, list[TrackedIncident]]:
         """Put a shot where it belongs.
 
         Parameters
@@ -163,7 +163,7 @@ class Roster:
             Its case, marked as pending; and the cases that went into that one, of which somebody should say so.
         """
         case = self._stay(shot) or self._join(shot) or self._found(shot, known_ns)
-        absorbed: list[Case] = []
+        absorbed: list[TrackedIncident] = []
         if isinstance(shot, Fix):
             case, absorbed = self._merge(shot, case)
             self._gather(case)
@@ -176,7 +176,7 @@ class Roster:
         """Whether an incident is told to its end, and nothing came of it since ``before_ns``."""
         return case.known_ns < before_ns and case.heard_ns < before_ns and case.due_ns is None
 
-    def withdrawn(self, incident_id: str) -> Case | None:
+    def withdrawn(self, incident_id: str) -> TrackedIncident | None:
         """The incident of this name that another took in; None where there is none, or it is long past."""
         return self._withdrawn.get(incident_id)
 
@@ -192,7 +192,7 @@ class Roster:
             if case.known_ns < before_ns:
                 del self._withdrawn[incident_id]
 
-    def _stay(self, shot: Shot) -> Case | None:
+    def _stay(self, shot: Shot) -> TrackedIncident | None:
         """The case that holds an earlier revision, unless the shot moved away from the other shots with a place."""
         home = self._home.get(shot.shot_id)
         if home is None:
@@ -208,7 +208,7 @@ class Roster:
         case.incident = case.incident.taking(shot)
         return case
 
-    def _join(self, shot: Shot) -> Case | None:
+    def _join(self, shot: Shot) -> TrackedIncident | None:
         linked = self._linked(shot)
         if not linked:
             return None
@@ -216,30 +216,30 @@ class Roster:
         self._move([shot], case)
         return case
 
-    def _found(self, shot: Shot, known_ns: int) -> Case:
-        case = Case(incident=Incident(shot.shot_id, (shot,)), known_ns=known_ns)
+    def _found(self, shot: Shot, known_ns: int) -> TrackedIncident:
+        case = TrackedIncident(incident=Incident(shot.shot_id, (shot,)), known_ns=known_ns)
         self._resume(case)
         self._settle([shot], case)
         self.counts["incidents"] += 1
         return case
 
-    def _resume(self, case: Case) -> None:
+    def _resume(self, case: TrackedIncident) -> None:
         """Enter a case under its name; where that was withdrawn before, its story goes on from there."""
         before = self._withdrawn.pop(case.incident.incident_id, None)
         if before is not None:
             case.state, case.last, case.lifted = before.state, before.last, before.lifted
         self.cases[case.incident.incident_id] = case
 
-    def _linked(self, shot: Shot) -> list[tuple[Link, Case]]:
+    def _linked(self, shot: Shot) -> list[tuple[Link, TrackedIncident]]:
         return [
             (strength, case)
             for case in self.cases.values()
             if len(case.incident.shots) < GREATEST_INCIDENT and (strength := link(shot, case.incident)) is not None
         ]
 
-    def _merge(self, shot: Fix, case: Case) -> tuple[Case, list[Case]]:
+    def _merge(self, shot: Fix, case: TrackedIncident) -> tuple[TrackedIncident, list[TrackedIncident]]:
         """A shot between two incidents makes them one: the one that people know already, else the older."""
-        absorbed: list[Case] = []
+        absorbed: list[TrackedIncident] = []
         for other in sorted((other for _, other in self._linked(shot) if other is not case), key=_seniority):
             if len(case.incident.shots) + len(other.incident.shots) > GREATEST_INCIDENT:
                 continue
@@ -257,7 +257,7 @@ class Roster:
             absorbed.append(goes)
         return case, absorbed
 
-    def _gather(self, case: Case) -> None:
+    def _gather(self, case: TrackedIncident) -> None:
         """Take in shots without a place that wait untold elsewhere and fit a shot with one.
 
         So that it does not matter which of them came first.
@@ -277,14 +277,14 @@ class Roster:
             self._resume(other)
             self._settle(rest, other)
 
-    def _move(self, shots: Iterable[Shot], case: Case) -> None:
+    def _move(self, shots: Iterable[Shot], case: TrackedIncident) -> None:
         case.incident = case.incident.taking(*shots)
         self._settle(shots, case)
 
-    def _settle(self, shots: Iterable[Shot], case: Case) -> None:
+    def _settle(self, shots: Iterable[Shot], case: TrackedIncident) -> None:
         for shot in shots:
             self._home[shot.shot_id] = case.incident.incident_id
 
 
-def _seniority(case: Case) -> tuple[bool, bool, bool, int, str]:
+def _seniority(case: TrackedIncident) -> tuple[bool, bool, bool, int, str]:
     return case.seniority

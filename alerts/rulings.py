@@ -11,14 +11,17 @@ from alerts.hand import Hand
 from alerts.incident import Incident
 from alerts.overlay import machines_word
 from alerts.recompose import recomposed
-from alerts.roster import Case
+from alerts.roster import TrackedIncident
 from alerts.turning import Ruling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from alerts.acts_memory import ActsMemory
     from alerts.alert import Alert, Round
     from alerts.draft import Setting
     from alerts.expectation import Expectation
+    from alerts.hand import Standing
     from alerts.incident import Shot
     from alerts.policy import Policy, Verdict
     from alerts.roster import Life, Roster
@@ -27,7 +30,7 @@ NOBODY: Final = Hand()
 
 
 class Rulings:
-    """Brings together what the roster holds, what people said, and the policy.
+    """Decides what each incident's alert is to say now: the machine's verdict, and over it what people decided.
 
     Parameters
     ----------
@@ -52,11 +55,11 @@ class Rulings:
         aside = self._people.asides.get(alert_id)
         return aside if aside is not None else self.case(alert_id)
 
-    def case(self, alert_id: str) -> Case | None:
+    def case(self, alert_id: str) -> TrackedIncident | None:
         """The roster's incident of which an alert tells; None where there is none."""
         return self._roster.cases.get(f"i{alert_id[1:]}")  # both are the founder's, see `alerts.incident.names_of`
 
-    def owner(self, shot: Shot, case: Case) -> Life:
+    def owner(self, shot: Shot, case: TrackedIncident) -> Life:
         """Whose a shot is, where people had a word in it: its own case's otherwise."""
         if not self._people or (case.alert_id not in self._people and not self._is_taken(shot.shot_id)):
             return case
@@ -72,9 +75,18 @@ class Rulings:
         life = None if shot is None else self.owner(shot, self._roster.cases[home])
         return None if life is self._roster.cases[home] else life
 
+    def takers(self, shot_ids: Iterable[str], standing: Standing) -> list[str]:
+        """Of which alert each round is by what people said, before that one was made part of another."""
+        homes = {shot_id: home for shot_id, (_, home) in self._people.homes().items()}
+        for shot_id in shot_ids:
+            if (home := self._roster.incident_id(shot_id)) is not None:
+                homes[shot_id] = f"a{home[1:]}"
+        found = (standing.taken.get(shot_id) or homes.get(shot_id) for shot_id in shot_ids)
+        return [alert_id for alert_id in found if alert_id is not None]
+
     def of(self, life: Life) -> Ruling | None:
         """How an incident stands now; None where nothing was said of it, and people put all its rounds elsewhere."""
-        if isinstance(life, Case) and not self._is_spoken_of(life):
+        if isinstance(life, TrackedIncident) and not self._is_spoken_of(life):
             return self._of_shots(life.incident, NOBODY)
         alert_id = life.alert_id
         hand = self._people.hand(alert_id)
@@ -82,7 +94,7 @@ class Rulings:
         into = self._people.standing.into.get(alert_id)
         if not shots and not rounds:
             return None if life.last is None else self._emptied(life, life.last, hand, into)
-        founder = life.incident.founder if isinstance(life, Case) else self._people.founder(alert_id)
+        founder = life.incident.founder if isinstance(life, TrackedIncident) else self._people.founder(alert_id)
         if rounds or founder is None:
             document = self._document(life, shots, rounds)
             ruling = Ruling(document.outcome, hand, document=document)
@@ -114,7 +126,7 @@ class Rulings:
         verdict = self.judge(incident)
         return Ruling(verdict.outcome, hand, incident, verdict)
 
-    def _is_spoken_of(self, case: Case) -> bool:
+    def _is_spoken_of(self, case: TrackedIncident) -> bool:
         if not self._people:
             return False
         return case.alert_id in self._people or any(self._is_taken(shot.shot_id) for shot in case.incident.shots)
@@ -152,7 +164,7 @@ class Rulings:
         """The machine's word of rounds whose shots are forgotten, with those that are not."""
         sources = self._sources(life, {one.shot_id for one in rounds})
         if shots:
-            founder = life.incident.founder if isinstance(life, Case) else shots[0].shot_id
+            founder = life.incident.founder if isinstance(life, TrackedIncident) else shots[0].shot_id
             live = self._undated(Incident(founder, tuple(shots)))
             sources.append(live)
             rounds = [*rounds, *live.rounds]
@@ -216,4 +228,4 @@ class Rulings:
 
 
 def _shots_of(life: Life) -> tuple[Shot, ...]:
-    return life.incident.shots if isinstance(life, Case) else ()
+    return life.incident.shots if isinstance(life, TrackedIncident) else ()

@@ -208,6 +208,42 @@ def test_parted_by_hand_the_rounds_are_an_alert_of_their_own(forgotten):
     assert made.review.acts == rest.review.acts == ("act1",)
 
 
+SPREAD = (
+    fix_at("a", sensors=("s1", "s2", "s3")),
+    fix_at("b", 0.5, 30.0, sensors=("s1", "s2", "s4", "s5"), other=(0.3, 200.0, 0.0)),
+    fix_at("c", 1.0, 30.0, sensors=("s3", "s4", "s6"), other=(0.2, -200.0, 0.0)),
+    fix_at("d", 1.5, 400.0, sensors=("s2", "s5", "s6")),
+)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("parted", [(), ("a",), ("b",), ("c",), ("b", "c")])
+def test_what_a_document_cannot_tell_it_does_not_claim(joined, parted):
+    """Against a desk that remembers: what is counted or placed otherwise says that it may be."""
+    told = []
+    for forgotten in (False, True):
+        desk, *alerts = desk_with(*SPREAD)
+        if forgotten:
+            forget(desk)
+        first, other = alerts
+        last = dict.fromkeys([first.alert_id, other.alert_id])
+        if joined:
+            last |= {said.alert_id: said for said in desk.act(act_on(other, "merge", into=first.alert_id), (*alerts,))}
+        if parted:
+            act = act_on(first, "split", 2, shot_ids=parted)
+            last |= {said.alert_id: said for said in desk.act(act, (*alerts,))}
+        told.append({name: said for name, said in last.items() if said is not None and said.status != "cancelled"})
+    remembered, documents = told
+    assert remembered.keys() == documents.keys()
+    for name, said in documents.items():
+        true, gate = remembered[name], said.what.gate
+        bounded = "sensors or more" in gate
+        assert said.sensors.heard <= true.sensors.heard if bounded else said.sensors.heard == true.sensors.heard
+        assert f"{said.sensors.heard} sensors or more" in gate or not bounded
+        assert "elsewhere, too" in gate or said.place.modes == true.place.modes
+        assert "not known any more" not in true.what.gate
+
+
 def test_the_founder_can_leave_and_a_late_sensor_finds_each_round_where_it_is():
     desk, alert = desk_with(fix_at("a"), fix_at("b", 0.5))
     made, rest = desk.act(act_on(alert, "split", shot_ids=("a",)))
@@ -394,13 +430,16 @@ def test_a_desk_that_listens_back_goes_on_behind_what_is_stored():
 def commuting(a, b, c, d):
     """Acts that make sense in any order: no undoing, and nothing said of what was joined."""
     yield from (act_on(a, "judge", k, judgement=judgement) for k, judgement in enumerate(JUDGEMENTS, start=1))
-    yield from (act_on(a, "place", k, latitude=41.766, longitude=-72.67, radius_m=5.0 * k) for k in (7, 8))
-    yield act_on(c, "merge", 9, into=d.alert_id)
-    yield act_on(d, "judge", 10, judgement="gunfire")
-    yield act_on(b, "split", 11, shot_ids=("b2",))
+    yield from (act_on(a, "place", k, latitude=41.766, longitude=-72.67, radius_m=5.0 * k) for k in (21, 22))
+    yield act_on(c, "merge", 23, into=d.alert_id)
+    yield act_on(d, "judge", 24, judgement="gunfire")
+    yield act_on(b, "split", 25, shot_ids=("b2",))
 
 
-@given(st.randoms(use_true_random=False), st.lists(st.integers(0, 10), min_size=2, max_size=8, unique=True))
+@given(
+    st.randoms(use_true_random=False),
+    st.lists(st.integers(0, len(JUDGEMENTS) + 4), min_size=2, max_size=8, unique=True),
+)
 @settings(max_examples=40, deadline=None)
 def test_what_counts_does_not_depend_on_the_order_in_which_acts_arrive(random, chosen):
     shots = [fix_at(n, 0.1 * k, 350.0 * k, llr=6.0) for k, n in enumerate("abcd")] + [fix_at("b2", 0.3, 350.0)]
