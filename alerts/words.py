@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from acoustic.instant import instant_text, parse_instant
+from acoustic.instant import SECOND, instant_text, parse_instant
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from alerts.alert import Alert, Expected, MachinePlace
     from alerts.place import Address, Intersection, OtherPlace, Place
 
@@ -46,6 +49,8 @@ JUDGED: Final = {
     "fireworks": "A person says that it was fireworks",
     "vehicle": "A person says that it was a vehicle",
     "construction": "A person says that it was building work",
+    "handling": "A person says that a sensor was touched or disturbed",
+    "noise": "A person says that it was wind, rain or other noise",
     "other": "A person says that it was no gunfire",
     "unsure": "A person listened, and is unsure",
 }
@@ -54,18 +59,25 @@ JUDGED: Final = {
 LONGEST_NOTE: Final = 160
 """Of a person's note so much is read out; the rest stands in the alert."""
 
+VAGUE_M: Final = 200.0
+"""A region longer than this holds many houses: what stands in its middle is where to look around, not how far off."""
+
 _OUTCOMES: Final = {"published": "to be published", "review": "for review", "suppressed": "not to be published"}
 _TITLES: Final = {"published": "GUNFIRE", "review": "FOR REVIEW", "suppressed": "NOT PUBLISHED"}
+_STAGES: Final = {"preliminary": "still listening", "confirmed": "complete"}
+"""How final an alert is. The word ``confirmed`` is kept for people: who reads it takes it for somebody's judgement."""
 _MODES: Final = {"test": "TEST - ", "exercise": "EXERCISE - ", "replay": "REPLAY - ", "live": ""}
 
 
-def text(alert: Alert) -> str:
+def text(alert: Alert, zone: tzinfo = UTC) -> str:
     """The lines of `lines` as one text, with a newline at its end."""
-    return "\n".join(lines(alert)) + "\n"
+    return "\n".join(lines(alert, zone)) + "\n"
 
 
-def lines(alert: Alert) -> tuple[str, ...]:
+def lines(alert: Alert, zone: tzinfo = UTC) -> tuple[str, ...]:
     """What a dispatcher reads: what, where, when, how sure, how many, and one sentence for each caution.
+
+    The time is that of the clock on the wall in ``zone``, with UTC beside it.
 
     Plain ASCII without control characters, whatever the identifiers hold: nothing in them can move a terminal's
     cursor or forge a line of a log.
@@ -74,36 +86,36 @@ def lines(alert: Alert) -> tuple[str, ...]:
         _title(alert),
         f"Where:    {_where(alert.place)}",
         *(f"          {line}" for line in _around(alert)),
-        f"When:     {_when(alert)}",
+        f"When:     {_when(alert, zone)}",
         f"How sure: {_how_sure(alert)}",
         *(f"Person:   {sentence}" for sentence in _by_people(alert)),
         *(f"Expected: {_expected(event)}" for event in alert.what.expected),
         f"Rounds:   {_rounds(alert)}",
         f"Heard by: {_heard_by(alert)}",
         *(f"Caution:  {sentence}" for sentence in _cautions(alert)),
-        f"Alert:    {alert.alert_id}, revision {alert.revision} ({alert.reason.replace('-', ' ')})",
+        f"Alert:    {alert.alert_id}, revision {alert.revision} ({_reason(alert)})",
     ]
     return tuple(plain(line) for line in said)
 
 
-def radio_line(alert: Alert) -> str:
+def radio_line(alert: Alert, zone: tzinfo = UTC) -> str:
     """The alert as one line to read over the radio or to paste: where, how many, how sure, how near, when.
 
-    Plain ASCII without control characters, as `lines`.
+    The time is as in `lines`. Plain ASCII without control characters, as `lines`.
     """
     if alert.status == "cancelled":
         said = [_title(alert), _spoken_place(alert.place), f"alert {alert.alert_id}"]
         return plain(", ".join(said))
     best = alert.what.rounds.best
     said = [
-        f"{_MODES[alert.mode]}{_TITLES[alert.outcome]}",
+        _headline(alert),
         _spoken_place(alert.place),
         f"{best} round{'s' if best != 1 else ''}",
-        f"{_percent(alert.what.p_gunshot)} %",
+        *([] if _is_confirmed(alert) else [f"{_percent(alert.what.p_gunshot)} %"]),
         *([] if alert.place is None else [f"within {alert.place.ellipse.semi_major_m:.0f} m"]),
-        instant_text(parse_instant(alert.discharge_time.first), 0)[11:].replace("Z", " UTC"),
+        _clock(parse_instant(alert.discharge_time.first), zone, 0)[11:],
     ]
-    if alert.review is not None and alert.review.judgement == "gunfire":
+    if _is_confirmed(alert):
         said.append("confirmed by a person")
     return plain(", ".join(said))
 
@@ -118,8 +130,21 @@ def plain(words: str) -> str:
 def _title(alert: Alert) -> str:
     if alert.status == "cancelled":
         return f"{_MODES[alert.mode]}CANCELLED: {_why_cancelled(alert)}"
+    said = "confirmed by a person" if _is_confirmed(alert) else _STAGES[alert.status]
+    return f"{_headline(alert)} ({said})"
+
+
+def _headline(alert: Alert) -> str:
     kind = ", FULL-AUTOMATIC" if "full-automatic" in alert.what.flags else ""
-    return f"{_MODES[alert.mode]}{_TITLES[alert.outcome]}{kind} ({alert.status})"
+    return f"{_MODES[alert.mode]}{_TITLES[alert.outcome]}{kind}"
+
+
+def _is_confirmed(alert: Alert) -> bool:
+    return alert.review is not None and alert.review.judgement == "gunfire"
+
+
+def _reason(alert: Alert) -> str:
+    return "complete" if alert.reason == "closed" else alert.reason.replace("-", " ")
 
 
 def _why_cancelled(alert: Alert) -> str:
@@ -140,15 +165,17 @@ def _where(place: Place | None) -> str:
     where = _coordinates(place)
     if place.large_parcel:
         return f"{where}; in {_parcel(place)} (large; no single address)"
-    return where if place.address is None else f"{where}; {_off(place.address)}"
+    return where if place.address is None else f"{where}; {_off(place.address, place)}"
 
 
 def _parcel(place: Place) -> str:
     return place.parcel or "a park or other large ground"
 
 
-def _off(near: Address | Intersection) -> str:
-    """How far, and in which direction, the place lies from something."""
+def _off(near: Address | Intersection, place: Place) -> str:
+    """How far, and in which direction, the place lies from something; only what is around where that is not known."""
+    if place.ellipse.semi_major_m > VAGUE_M:
+        return f"around {near.text}"
     return f"{near.distance_m:.0f} m {DIRECTIONS[round(near.bearing_deg / 45.0) % 8]} of {near.text}"
 
 
@@ -159,8 +186,8 @@ def _around(alert: Alert) -> list[str]:
         return []
     said = []
     if place.large_parcel and place.address is not None:
-        said.append(f"{_off(place.address)}, the nearest street address")
-    near = [] if place.intersection is None else [f"{_off(place.intersection)} (intersection)"]
+        said.append(f"{_off(place.address, place)}, the nearest street address")
+    near = [] if place.intersection is None else [f"{_off(place.intersection, place)} (intersection)"]
     near += [] if place.beat is None else [f"beat {place.beat}"]
     if near:
         said.append("; ".join(near))
@@ -176,10 +203,12 @@ def _spoken_place(place: Place | None) -> str:
     if place is None:
         return "place unknown"
     if place.large_parcel:
-        return f"in {_parcel(place)}" + (f", {_off(place.intersection)}" if place.intersection is not None else "")
+        return f"in {_parcel(place)}" + (
+            f", {_off(place.intersection, place)}" if place.intersection is not None else ""
+        )
     near = place.address or place.intersection
     if near is not None:
-        return _off(near)
+        return _off(near, place)
     return f"USNG {place.usng}" if place.usng else _coordinates(place)
 
 
@@ -201,8 +230,7 @@ def _expected(event: Expected) -> str:
         where = f"inside {kind}"
     else:
         where = f"{event.distance_m:.0f} m from {kind}"
-    spent = "; as many of its incidents as its budget allows were published" if event.over_budget else ""
-    return f"{where}: {event.name}{spent}"
+    return f"{where}: {event.name}"
 
 
 def _coordinates(place: Place | OtherPlace | MachinePlace, frame: str = "the local frame") -> str:
@@ -220,10 +248,9 @@ def _within(place: Place) -> str:
     chance = f"{100.0 * ellipse.confidence:.0f} in 100"
     if ellipse.semi_major_m < 1.2 * ellipse.semi_minor_m:
         return f"within {_metres(ellipse.semi_major_m)} ({chance})"
-    one = DIRECTIONS[round(ellipse.azimuth_deg / 45.0) % 8]
-    other = DIRECTIONS[(round(ellipse.azimuth_deg / 45.0) + 4) % 8]
+    one = round(ellipse.azimuth_deg / 45.0) % 4
     return (
-        f"within {_metres(ellipse.semi_major_m)} to the {one} or {other}, "
+        f"within {_metres(ellipse.semi_major_m)} to the {DIRECTIONS[one]} or {DIRECTIONS[one + 4]}, "
         f"{_metres(ellipse.semi_minor_m)} across ({chance})"
     )
 
@@ -232,9 +259,19 @@ def _metres(length_m: float) -> str:
     return f"{length_m:.0f} m" if length_m >= 10.0 else f"{length_m:.1f} m"
 
 
-def _when(alert: Alert) -> str:
+def _clock(at_ns: int, zone: tzinfo, digits: int) -> str:
+    """An instant by the clock on the wall, and by UTC where that is another."""
+    utc = instant_text(at_ns, digits).replace("T", " ").replace("Z", " UTC")
+    local = datetime.fromtimestamp(at_ns // SECOND, zone)
+    if not local.utcoffset():
+        return utc
+    whole, fraction = utc[11:19], utc[19:-4]
+    return f"{local:%Y-%m-%d %H:%M:%S}{fraction} {local:%Z} ({whole} UTC)"
+
+
+def _when(alert: Alert, zone: tzinfo) -> str:
     first_ns, last_ns = parse_instant(alert.discharge_time.first), parse_instant(alert.discharge_time.last)
-    when = instant_text(first_ns, 3).replace("T", " ").replace("Z", " UTC")
+    when = _clock(first_ns, zone, 3)
     if alert.discharge_time.sigma_s is None:
         return f"first heard {when}"
     spread = 2.0 * alert.discharge_time.sigma_s
@@ -243,7 +280,7 @@ def _when(alert: Alert) -> str:
 
 
 def _how_sure(alert: Alert) -> str:
-    p = alert.what.p_gunshot
+    p = round(alert.what.p_gunshot, 3)  # as it is shown, so that the words fit the figure
     said = next(words for least, words in HOW_SURE if p >= least)
     return f"gunfire is {said} ({_percent(p)} %; {_before(alert.what.prior)} % before it was heard)"
 
@@ -280,6 +317,9 @@ def _cautions(alert: Alert) -> list[str]:
         frame = alert.place.frame or "the local frame"
         said += [f"Or at {_coordinates(m, frame)}, {100.0 * m.weight:.0f} in 100." for m in alert.place.modes]
     judged = alert.review is not None and alert.review.judgement not in (None, "gunfire", "unsure")
+    gate = alert.what.gate.replace(": ", ", ", 1)
     if alert.outcome != "published" and not judged:
-        said.append(f"Not published: {alert.what.gate}.")
+        said.append(f"Not published: {gate}.")
+    elif alert.outcome == "published" and alert.review is None and ": at least" not in alert.what.gate:
+        said.append(f"It was surer when it was published; by now: {gate}.")
     return said

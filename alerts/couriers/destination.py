@@ -158,17 +158,31 @@ class Destination:
         if not addresses:
             raise OSError(f"{self.host} has no address")
         for address in addresses:
+            said = f"{address} is" if address == self.host else f"{self.host} is {address},"
             why = why_refused(address, allow_private=self.allow_private)
             if why is not None:
-                raise RefusedError(f"{self.host} is {address}, which is not a public address: {why}")
+                raise RefusedError(f"{said} not a public address: {why}")
             if self.url.startswith("http:") and why_refused(address) is None:
-                raise RefusedError(
-                    f"{self.host} is {address}, a public address: use https, http can be read on the way"
-                )
+                raise RefusedError(f"{said} a public address: use https, http can be read on the way")
         if ":" not in self.host and _ENDS_IN_A_NUMBER.fullmatch(self.host) and self.host not in addresses:
             # 0x08.010.2056 is 8.8.8.8 to some programs, and a name or another address to others.
             raise RefusedError(f"{self.host} is a spelling that programs read differently: write {addresses[0]}")
         return addresses[0]
+
+    def check_literal(self) -> None:
+        """Refuse what the URL itself says where its host is an address; nobody is asked, and a name is no address.
+
+        Raises
+        ------
+        RefusedError
+            As `checked_address`.
+        """
+        if ":" not in self.host and not _ENDS_IN_A_NUMBER.fullmatch(self.host):
+            return
+        try:
+            self.checked_address(_numeric_resolver)
+        except OSError:
+            raise RefusedError(f"{self.host} is no address, and no name either") from None
 
 
 def why_refused(address: str, *, allow_private: bool = False) -> str | None:
@@ -238,3 +252,8 @@ def system_resolver(host: str, port: int) -> list[str]:
     """What the system says of a name; no wait of its own is bounded, see `alerts.couriers.bounded_resolver`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _numeric_resolver(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return [str(found[0][4][0])]

@@ -9,6 +9,7 @@ import os
 import stat
 import threading
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ from alerts.delivery import HOUR_S, Receipt
 from alerts.words import plain, radio_line
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from alerts.delivery import Delivery
 
 MAP: Final = "current.geojson"
@@ -77,17 +80,28 @@ class Drop:
         As the outbox knows it.
     folder : Path
         Where to; exists.
+    zone : tzinfo
+        Of the clock that people there read.
     most_files, longest_ns
         How many revisions are kept, and for how long after they were queued.
     """
 
-    def __init__(self, name: str, folder: Path, *, most_files: int = MOST_FILES, longest_ns: int = LONGEST_NS) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        zone: tzinfo = UTC,
+        most_files: int = MOST_FILES,
+        longest_ns: int = LONGEST_NS,
+    ) -> None:
         if most_files < 1 or longest_ns < 1:
             raise ValueError(f"a drop keeps 1 file or more, for some time: not {most_files}, for {longest_ns} ns")
         self.swept = 0
         """Files that were let go of."""
         self._name = name
         self._folder = folder
+        self._zone = zone
         self._most_files = most_files
         self._longest_ns = longest_ns
         self._one = threading.Lock()  # the map is one file
@@ -137,11 +151,10 @@ class Drop:
 
     # the map
 
-    @staticmethod
-    def _note(standing: dict[str, _Standing], alert: Alert, queued_ns: int) -> None:
+    def _note(self, standing: dict[str, _Standing], alert: Alert, queued_ns: int) -> None:
         known = standing.get(alert.alert_id)
         if known is None or known.revision < alert.revision:
-            features = () if alert.status == "cancelled" else _features(alert)
+            features = () if alert.status == "cancelled" else self._features(alert)
             standing[alert.alert_id] = _Standing(alert.revision, queued_ns, features)
 
     def _draw(self, standing: dict[str, _Standing], now_ns: int) -> None:
@@ -207,10 +220,9 @@ class Drop:
         remedy = _REMEDIES.get(error.errno or 0, "check the folder and its disk")
         return f"not written to {plain(str(self._folder))}: {plain(reason)}; {remedy}"
 
-
-def _features(alert: Alert) -> tuple[dict[str, Any], ...]:
-    line = {"line": radio_line(alert)}
-    return tuple(one | {"properties": one["properties"] | line} for one in alert.to_geojson()["features"])
+    def _features(self, alert: Alert) -> tuple[dict[str, Any], ...]:
+        line = {"line": radio_line(alert, self._zone)}
+        return tuple(one | {"properties": one["properties"] | line} for one in alert.to_geojson()["features"])
 
 
 def _holds(path: Path, content: bytes) -> bool:

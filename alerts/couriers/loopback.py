@@ -147,21 +147,21 @@ def _show(text: str, *, late: bool) -> None:
         said = (f"a signed message that is no alert of ours: {plain(str(error))}",)
     title = f"LATE - {said[0]}" if late else said[0]
     if sys.stdout.isatty():
-        from rich.console import Console  # noqa: PLC0415  (only a terminal wants colours)
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Console  # only a terminal wants colours
+        from rich.text import Text
 
         Console().print(Text(title, style="bold red" if "GUNFIRE" in title else "bold"))
     else:
-        print(title)  # noqa: T201
-    print("\n".join(f"  {line}" for line in said[1:]), end="\n\n", flush=True)  # noqa: T201
+        print(title)
+    print("\n".join(f"  {line}" for line in said[1:]), end="\n\n", flush=True)
 
 
 def application(room: ControlRoom) -> Starlette:
     """The receiver as an ASGI application: ``POST /webhook``."""
-    from starlette.applications import Starlette  # noqa: PLC0415  (its import is not free)
-    from starlette.requests import ClientDisconnect  # noqa: PLC0415  (as above)
-    from starlette.responses import PlainTextResponse  # noqa: PLC0415
-    from starlette.routing import Route  # noqa: PLC0415
+    from starlette.applications import Starlette  # its import is not free
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
 
     async def receive(request: Request) -> Response:
         body = b""
@@ -186,7 +186,7 @@ def _end_with(parent: TextIO) -> None:
 
 def serve(room: ControlRoom, port: int) -> None:
     """Listen on the loopback address until SIGTERM or SIGINT; prints where as soon as it does."""
-    import uvicorn  # noqa: PLC0415  (its import is not free)
+    import uvicorn  # its import is not free
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -199,7 +199,7 @@ def serve(room: ControlRoom, port: int) -> None:
     with socket.create_server((HOST, port)) as listener:
         where = f"http://{HOST}:{listener.getsockname()[1]}{PATH}"
         server = Server(uvicorn.Config(application(room), log_level="error", access_log=False, lifespan="off"))
-        print(f"ready {where}", flush=True)  # noqa: T201
+        print(f"ready {where}", flush=True)
         server.run(sockets=[listener])
 
 
@@ -224,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         room = ControlRoom(_read_secret(given.secret_file), given.log)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        print(f"loopback: {plain(str(reason))}; check --secret-file and --log", file=sys.stderr)  # noqa: T201
+        print(f"loopback: {plain(str(reason))}; check --secret-file and --log", file=sys.stderr)
         return CONFIGURATION
     if given.until_stdin_ends:
         threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()

@@ -20,6 +20,7 @@ from alerts.couriers.bounded_resolver import BoundedResolver
 from alerts.couriers.destination import Destination, RefusedError, Resolver, system_resolver
 from alerts.delivery import LATE_HEADER, Delivery, Receipt
 from alerts.words import plain
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +82,29 @@ class Secret:
         return PREFIX + base64.b64encode(self.key).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What signs: all of the secrets, the new one first; from ``former_until_ns`` on (None: never) the first alone.
+
+    Raises
+    ------
+    ValueError
+        Without a secret.
+    """
+
+    secrets: tuple[Secret, ...]
+    former_until_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.secrets:
+            raise ValueError("a webhook needs at least one secret")
+
+    def at(self, now_ns: int) -> tuple[Secret, ...]:
+        """Those that sign at this instant."""
+        over = self.former_until_ns is not None and now_ns >= self.former_until_ns
+        return self.secrets[:1] if over else self.secrets
+
+
 def sign(secret: Secret, message_id: str, timestamp_s: int, body: bytes) -> str:
     """One signature, as ``v1,<base64>``: HMAC-SHA256 over ``id.timestamp.body`` (Standard Webhooks 1.0.0)."""
     if "." in message_id:
@@ -100,7 +124,7 @@ def cloud_event(delivery: Delivery, source: str) -> dict[str, str]:
 
     Its data is the body as it is; ``source`` and ``id`` together name it, the same at every attempt.
     """
-    version = msgspec.json.decode(delivery.document, type=_Version).schema_version
+    version = msgspec.json.decode(delivery.document, type=known(_Version)).schema_version
     return {
         "ce-specversion": "1.0",
         "ce-id": delivery.message_id,
@@ -164,19 +188,17 @@ class Webhook:
         former_until_ns: int | None = None,
         source: str | None = None,
     ) -> None:
-        if not secrets:
-            raise ValueError("a webhook needs at least one secret")
+        self.signing = Signing(tuple(secrets), former_until_ns)
+        """What signs; another may take its place at any moment, from any thread."""
         if source is not None and not (source and source.isascii() and source.isprintable() and " " not in source):
             raise ValueError("the source of events is a URI reference, as /shotfix: printable ASCII without spaces")
-        from alerts.couriers.bounded_http import BoundedHttp  # noqa: PLC0415  (only who delivers pays for its import)
+        from alerts.couriers.bounded_http import BoundedHttp  # only who delivers pays for its import
 
         for noisy in ("httpx", "httpcore"):  # they log whole URLs, and a URL may hold a token
             logging.getLogger(noisy).setLevel(logging.WARNING)
         self._name = name
         self._destination = destination
-        self._secrets = tuple(secrets)
         self._resolve = BoundedResolver(resolve or system_resolver)
-        self._former_until_ns = former_until_ns
         self._source = source
         self._http = BoundedHttp(secure=destination.url.startswith("https:"), ca_file=ca_file)
 
@@ -197,9 +219,7 @@ class Webhook:
         late = {LATE_HEADER: "true"} if delivery.late(now_ns) else {}
         event = {} if self._source is None else cloud_event(delivery, self._source)
         timestamp_s = now_ns // SECOND
-        over = self._former_until_ns is not None and now_ns >= self._former_until_ns
-        secrets = self._secrets[:1] if over else self._secrets
-        signatures = (sign(secret, delivery.message_id, timestamp_s, body) for secret in secrets)
+        signatures = (sign(secret, delivery.message_id, timestamp_s, body) for secret in self.signing.at(now_ns))
         return {
             "content-type": "application/json",
             "user-agent": "shotfix",
@@ -212,7 +232,7 @@ class Webhook:
 
     def deliver(self, delivery: Delivery, now_ns: int) -> Receipt:
         """Try once; whatever goes wrong is in the receipt."""
-        from alerts.couriers.bounded_http import NoAnswerError  # noqa: PLC0415  (as above)
+        from alerts.couriers.bounded_http import NoAnswerError
 
         try:
             address = self._destination.checked_address(self._resolve)

@@ -99,7 +99,7 @@ def test_the_control_room_takes_what_is_signed_once_and_nothing_else(tmp_path, r
     assert [entry["headers"]["webhook-id"] for entry in log] == [first.message_id, "ping"]
     assert log[0]["body"] == body.decode()
     standardwebhooks.Webhook(SECRET.text()).verify(log[0]["body"], log[0]["headers"])
-    assert room["printed"].startswith("TEST - GUNFIRE (preliminary)\n")
+    assert room["printed"].startswith("TEST - GUNFIRE (still listening)\n")
     assert first.alert_id in room["printed"]
     assert "\x1b" not in room["printed"]
 

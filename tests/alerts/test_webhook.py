@@ -146,9 +146,7 @@ def test_a_wrong_secret_is_refused_without_repeating_it(text):
 
 def test_the_secret_shows_itself_nowhere():
     webhook = Webhook("room", Destination("https://example.org/hooks/T0KEN?key=T0KEN"), [OLD])
-    shown = "".join(
-        (repr(OLD), str(OLD), f"{OLD}", repr(webhook), repr(webhook._destination), repr([webhook._secrets]))
-    )
+    shown = "".join((repr(OLD), str(OLD), f"{OLD}", repr(webhook), repr(webhook._destination), repr([webhook.signing])))
     for hidden in (OLD.text(), base64.b64encode(OLD.key).decode(), repr(OLD.key), "T0KEN"):
         assert hidden not in shown
 
