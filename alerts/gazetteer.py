@@ -13,7 +13,7 @@ import shapely
 
 from alerts.place import Address, Intersection, Surroundings, SurveyError
 from alerts.places.blocks import BLOCK, blocks_near
-from alerts.places.ground import away, boxes_round
+from alerts.places.ground import away, bounds_within, boxes_round
 from alerts.places.layout import APPLICATION, FORMAT, SealError, check_seal, content_digest
 from alerts.places.nearest import Found, Near, beside, reaches
 
@@ -28,6 +28,8 @@ FARTHEST_ADDRESS_M: Final = 300.0
 FARTHEST_INTERSECTION_M: Final = 1_000.0
 LISTED: Final = 20
 """Of the addresses that a region touches; all are counted."""
+FARTHEST_TOUCHED_M: Final = 1_000.0
+"""Of a vaguer region what lies farther off is neither listed nor counted: it would be a town."""
 HALF_STREET_M: Final = 50.0
 """A door stands this much farther off than the middle of its street, at most: so near it is the better name."""
 CACHE_KIB: Final = 32_768  # of the file, read once; not mapped: whoever cuts a mapped file short kills who looks at it
@@ -37,10 +39,10 @@ _POINTS: Final = "SELECT p.latitude, p.longitude, p.text FROM {0}_box b JOIN {0}
 _WITHIN: Final = "b.west <= ? AND b.east >= ? AND b.south <= ? AND b.north >= ?"
 _ADDRESSES: Final = f"{_POINTS.format('address')} {_WITHIN}"
 _CROSSINGS: Final = f"{_POINTS.format('crossing')} {_WITHIN}"
-_BLOCKS: Final = f"SELECT {BLOCK} FROM block_box b JOIN block p ON p.id = b.id WHERE {_WITHIN}"  # noqa: S608  (ours)
+_BLOCKS: Final = f"SELECT {BLOCK} FROM block_box b JOIN block p ON p.id = b.id WHERE {_WITHIN}"
 _AREAS: Final = f"""
 SELECT p.id, p.kind, p.name FROM area_box b JOIN area p ON p.id = b.id WHERE {_WITHIN} ORDER BY p.area_m2, p.id
-"""  # noqa: S608  (as above)
+"""
 
 
 class GazetteerError(SurveyError):
@@ -148,7 +150,7 @@ class Gazetteer:
             rows = connection.execute("SELECT name, sha256, counts, attribution FROM source ORDER BY number").fetchall()
             (stated,) = connection.execute("SELECT value FROM about WHERE key = 'attribution'").fetchone()
             counts = {
-                name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608  (our own names)
+                name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
                 for name in ("address", "crossing", "block", "area")
             }
         sources = [dict(zip(("name", "sha256", "read", "attribution"), row, strict=True)) for row in rows]
@@ -166,7 +168,8 @@ class Gazetteer:
         latitude, longitude : float
             Degrees, WGS84.
         polygon : tuple or None
-            The region round it, longitude and latitude, closed: what lies within or on its edge is touched.
+            The region round it, longitude and latitude, closed: what lies within or on its edge is touched, as far as
+            `FARTHEST_TOUCHED_M` from the place.
 
         Raises
         ------
@@ -201,7 +204,7 @@ class Gazetteer:
     def _addresses(self, latitude: float, longitude: float, region: Any) -> tuple[Address | None, list[Near], int]:
         """The nearest address, what the region touches, and how many that are."""
         first_m, *further_m = reaches(FARTHEST_ADDRESS_M)
-        bounds = None if region is None else region.bounds
+        bounds = None if region is None else bounds_within(region.bounds, latitude, longitude, FARTHEST_TOUCHED_M)
         boxes = boxes_round(latitude, longitude, first_m, bounds)  # one search for both
         found = Found(self._rows(_ADDRESSES, boxes), latitude, longitude)
         point = found.nearest()
@@ -211,6 +214,7 @@ class Gazetteer:
         count = 0
         if region is not None:
             inside = shapely.intersects_xy(region, found.longitudes, found.latitudes)
+            inside &= found.distances_m <= FARTHEST_TOUCHED_M
             touched, count = found.nearest_texts(inside, LISTED)
         address = None if point is None else Address(*point)
         if "block" not in self._known:
@@ -236,9 +240,11 @@ class Gazetteer:
         return None
 
     def _blocks_touched(self, latitude: float, longitude: float, region: Any) -> tuple[list[Near], int]:
-        blocks = self._rows(_BLOCKS, boxes_round(latitude, longitude, 0.0, region.bounds))
+        bounds = bounds_within(region.bounds, latitude, longitude, FARTHEST_TOUCHED_M)
+        blocks = self._rows(_BLOCKS, boxes_round(latitude, longitude, 0.0, bounds))
         crossed = shapely.intersects(region, shapely.from_wkb([row[6] for row in blocks]))
         near = blocks_near([blocks[k] for k in np.flatnonzero(crossed)], latitude, longitude)
+        near = [each for each in near if each.distance_m <= FARTHEST_TOUCHED_M]
         told = [Near(each.text, *away(each.latitude, each.longitude, latitude, longitude)) for each in near[:LISTED]]
         return told, len(near)
 

@@ -61,6 +61,6 @@ def _zone(latitude_deg: float, longitude_deg: float) -> int:
 
 @functools.cache
 def _utm(zone: int, south: bool) -> Any:
-    import pyproj  # noqa: PLC0415  (a fifth of a second that only a place on the Earth need pay)
+    import pyproj  # a fifth of a second that only a place on the Earth need pay
 
     return pyproj.Proj(proj="utm", zone=zone, ellps="WGS84", south=south)

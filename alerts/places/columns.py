@@ -138,9 +138,12 @@ class Row:
         return (found[1], found[2]) if found else ("", "")
 
     def whole(self, meaning: str) -> int | None:
-        """The number that a range begins or ends with; None for nothing, nought or what is no number."""
-        found = re.match(r"\d{1,7}", self.text(meaning))
-        return (int(found[0]) or None) if found else None
+        """The number that a range begins or ends with; None for nothing, nought or what is no number.
+
+        One of two parts is none: of ``60-01`` in Queens or ``N6W23001`` in Wisconsin a part says another block.
+        """
+        found = re.fullmatch(r"(\d{1,7})(?:\.0)?(?: ?[A-Za-z]| \d/\d)?", self.text(meaning))
+        return (int(found[1]) or None) if found else None
 
 
 def _behind(suffix: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ LARGEST_WHOLE_BYTES: Final = 256 * 1024 * 1024
 """Of GeoJSON that is one object: it is parsed in memory. Line by line there is no bound."""
 LONGEST_LINE_BYTES: Final = 64 * 1024 * 1024
 LONGEST_ROW: Final = 1 << 17  # letters of a table's line
+MOST_LINES_A_ROW: Final = 20  # of a cell with line breaks in it
+_END: Final = "\x1f"
 _DEGREES: Final = ("CRS84", "EPSG::4326", "EPSG:4326", "EPSG::4269", "EPSG:4269")
 
 
@@ -77,6 +80,11 @@ class CityFile:
             first = _first_letter(stream)
             if first == b"":
                 raise PlacesError(f"{self.path}: empty; give a file of the city")
+            if _is_of_another_kind(stream, first):
+                raise PlacesError(
+                    f"{self.path}: neither GeoJSON nor a table; convert it first, by ogr2ogr -f GeoJSONSeq OUT FILE, "
+                    "or by osmium export for an extract of OpenStreetMap"
+                )
             yield from self._geojson(stream) if first in b"{[\x1e" else self._table(stream)
 
     @contextmanager
@@ -119,6 +127,8 @@ class CityFile:
                 "write one feature a line (ogr2ogr -f GeoJSONSeq), which has no bound"
             )
         whole = head if len(text) == len(first) else _parsed(text)
+        if whole is None:
+            text.decode()  # one that is not UTF-8 is refused as such
         if isinstance(whole, dict) and whole.get("type") == "Feature":
             whole = {"type": "FeatureCollection", "features": [whole]}
         if not (isinstance(whole, dict) and isinstance(whole.get("features"), list)):
@@ -131,7 +141,7 @@ class CityFile:
         number, line = 1, first
         while line:
             if line.strip(b"\x1e \t\r\n"):
-                yield _feature(f"line {number}", _parsed(line))
+                yield _feature(f"line {number}", _parsed(line), line)
             number, line = number + 1, stream.readline(LONGEST_LINE_BYTES)
 
     def _introduce(self, whole: Mapping[str, Any]) -> None:
@@ -159,16 +169,15 @@ class CityFile:
                     f"{self.path}: no column of {meaning} among {', '.join(header)[:200]}; "
                     f"name it: --columns {meaning}=COLUMN"
                 )
-        reader = csv.reader(iter(lambda: text.readline(LONGEST_ROW), ""), delimiter=delimiter)
-        for cells in reader:
-            where = f"line {reader.line_num + 1}"
-            if not cells:
-                continue
-            if len(cells) > len(header):
+        for number, cells in _rows(text, delimiter, len(header)):
+            where = f"line {number}"
+            if isinstance(cells, str):
+                yield Feature(where, {}, cells)
+            elif len(cells) > len(header):
                 yield Feature(where, {}, f"{len(cells)} cells under {len(header)} columns")
-                continue
-            row = dict(zip(header, cells, strict=False))
-            yield Feature(where, row, self._point(row))
+            elif cells:
+                row = dict(zip(header, cells, strict=False))
+                yield Feature(where, row, self._point(row))
 
     def _point(self, row: Mapping[str, Any]) -> dict[str, Any] | str:
         said = self.columns.row(row)
@@ -178,9 +187,49 @@ class CityFile:
             return "no latitude and longitude"
 
 
-def _feature(where: str, read: Any) -> Feature:
+def _rows(text: io.TextIOWrapper, delimiter: str, columns: int) -> Iterator[tuple[int, list[str] | str]]:
+    """The rows below a table's header, each with the line on which it begins; or why that line is none.
+
+    A quotation mark that nobody closes costs its own line, and none of those that follow.
+    """
+    ahead: deque[str] = deque()
+    number = 1
+    while line := ahead.popleft() if ahead else text.readline(LONGEST_ROW):
+        number += 1
+        if len(line) >= LONGEST_ROW and not line.endswith(("\r", "\n")):
+            while (rest := text.readline(LONGEST_ROW)) and not rest.endswith(("\r", "\n")):
+                pass
+            yield number, f"longer than {LONGEST_ROW:,} letters"
+            continue
+        taken, cells = [line], _cells([line], delimiter)
+        while cells is None and len(taken) < MOST_LINES_A_ROW:
+            taken.append(ahead.popleft() if ahead else text.readline(LONGEST_ROW))
+            if taken[-1] == "" or len(next(csv.reader(taken[-1:], delimiter=delimiter))) == columns:
+                break  # a row of its own, or the end
+            cells = _cells(taken, delimiter)
+        if cells is None:
+            ahead.extendleft(reversed(taken[1:]))
+            yield number, "a quotation mark that is not closed"
+            continue
+        yield number, cells
+        number += len(taken) - 1
+
+
+def _cells(lines: list[str], delimiter: str) -> list[str] | None:
+    """The cells of a row that ends with the last of these lines; None where a cell is open still."""
+    if len(lines) == 1 and '"' not in lines[0]:  # as most are, five times faster
+        said = lines[0].rstrip("\r\n")
+        return said.split(delimiter) if said else []
+    try:
+        cells, *more = csv.reader([*lines, _END], delimiter=delimiter)
+    except csv.Error:  # a cell beyond all measure
+        return None
+    return cells if more == [[_END]] else None
+
+
+def _feature(where: str, read: Any, line: bytes = b"") -> Feature:
     if not isinstance(read, dict) or read.get("type") != "Feature":
-        return Feature(where, {}, "not a GeoJSON feature")
+        return Feature(where, {}, "not a GeoJSON feature" if _is_text(line) else "not UTF-8")
     properties = read.get("properties")
     geometry = read.get("geometry")
     return Feature(
@@ -197,9 +246,23 @@ def _parsed(text: bytes) -> Any:
         return None
 
 
+def _is_text(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _first_letter(stream: Any) -> bytes:
     """The first byte that is neither a space nor a mark of byte order, without taking anything away."""
     return bytes(stream.peek(4096)[:4096].removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")[:1])
+
+
+def _is_of_another_kind(stream: Any, first: bytes) -> bool:
+    """Whether it is XML, or bytes that no text has: a shapefile, a GeoPackage, a PBF. UTF-16 is text that says so."""
+    head = bytes(stream.peek(4096)[:4096])
+    return first == b"<" or (b"\0" in head and head[:2] not in {b"\xff\xfe", b"\xfe\xff"})
 
 
 class _Counted(io.RawIOBase):

@@ -39,10 +39,7 @@ def boxes_round(latitude: float, longitude: float, reach_m: float, bounds: Bound
 
     One, or two where the line of 180 degrees runs between.
     """
-    high = reach_m / LEAST_DEGREE_M
-    cosine = math.cos(math.radians(min(abs(latitude) + high, 90.0)))
-    wide = min(high / max(cosine, 1e-9), 180.0)
-    west, east, south, north = longitude - wide, longitude + wide, latitude - high, latitude + high
+    west, south, east, north = _round(latitude, longitude, reach_m)
     if bounds is not None:
         west, east = min(west, bounds[0]), max(east, bounds[2])
         south, north = min(south, bounds[1]), max(north, bounds[3])
@@ -51,6 +48,19 @@ def boxes_round(latitude: float, longitude: float, reach_m: float, bounds: Bound
     if east > 180.0:
         return (west, 180.0, south, north), (-180.0, east - 360.0, south, north)
     return ((west, east, south, north),)
+
+
+def bounds_within(bounds: Bounds, latitude: float, longitude: float, reach_m: float) -> Bounds:
+    """What of a shape's bounds may lie within ``reach_m`` of a place that is in them."""
+    west, south, east, north = _round(latitude, longitude, reach_m)
+    return max(west, bounds[0]), max(south, bounds[1]), min(east, bounds[2]), min(north, bounds[3])
+
+
+def _round(latitude: float, longitude: float, reach_m: float) -> Bounds:
+    high = reach_m / LEAST_DEGREE_M
+    cosine = math.cos(math.radians(min(abs(latitude) + high, 90.0)))
+    wide = min(high / max(cosine, 1e-9), 180.0)
+    return longitude - wide, latitude - high, longitude + wide, latitude + high
 
 
 def plane(

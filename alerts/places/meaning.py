@@ -264,7 +264,8 @@ def _line(row: Row, line: Any, kind: Kind | None, hint: Kind | None) -> Found:  
         return FoundStreet(name, line, left, right, directed)
     if kind == "ranges":
         return Bad(f"{name}: no house numbers")
-    if highway or kind == "streets" or hint == "streets" or row.tag("mtfcc").startswith("s1"):
+    tiger = row.tag("mtfcc") or row.tag("edgemtfcc")
+    if highway or kind == "streets" or hint == "streets" or tiger.startswith("s1"):
         return FoundStreet(name, line)
     if row.tag("waterway") or row.tag("railway"):
         return Passed("waterways and railways")

@@ -56,7 +56,7 @@ def write_places(
     -------
     tuple
         The digest of what it holds, and how many of each: addresses, own addresses, intersections, blocks, beats,
-        parcels.
+        large parcels; and whole towns, which somebody drew as parcels and which are left out.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _made(
     staging = Staging(connection)
     sources = read(staging)
     staging.crossings_of_streets()
-    own = _write_content(connection)
+    own, towns = _write_content(connection)
     connection.executemany(
         "INSERT INTO source VALUES (?, ?, ?, ?, ?)", ((number, *source) for number, source in enumerate(sources, 1))
     )
@@ -106,33 +106,33 @@ def _made(
     connection.execute("COMMIT")
     connection.execute("DETACH DATABASE staging")
     connection.execute("VACUUM")
-    return digest, _counts(connection) | {"own addresses": own}
+    return digest, _counts(connection) | {"own addresses": own, "whole towns": towns}
 
 
-def _write_content(connection: sqlite3.Connection) -> int:
-
+def _write_content(connection: sqlite3.Connection) -> tuple[int, int]:
+    """From staging into the tables that are asked; how many addresses are a parcel's own, how many parcels towns."""
     for area, (first, kind, name, size_m2, shape) in enumerate(connection.execute(_AREAS).fetchall(), 1):
         connection.execute("INSERT INTO area VALUES (?, ?, ?, ?, ?)", (area, kind, name, size_m2, shape))
         connection.execute("UPDATE staging.area SET number = ? WHERE id = ?", (area, first))
-    own = mark_own_addresses(connection)
+    own, towns = mark_own_addresses(connection)
     for staged in (_ADDRESSES, _CROSSINGS, _BLOCKS):
         connection.execute(staged)
     for table, where in (("address", "WHERE parcel IS NULL"), ("crossing", "")):
         connection.execute(
-            f"INSERT INTO {table}_box SELECT id, longitude, longitude, latitude, latitude FROM {table} "  # noqa: S608
+            f"INSERT INTO {table}_box SELECT id, longitude, longitude, latitude, latitude FROM {table} "
             f"{where} ORDER BY id"
         )
     for table, column in (("block", "line"), ("area", "shape")):
-        lines = connection.execute(f"SELECT id, {column} FROM {table} ORDER BY id").fetchall()  # noqa: S608
+        lines = connection.execute(f"SELECT id, {column} FROM {table} ORDER BY id").fetchall()
         for number, binary in lines:
             west, south, east, north = shapely.from_wkb(binary).bounds
-            connection.execute(f"INSERT INTO {table}_box VALUES (?, ?, ?, ?, ?)", (number, west, east, south, north))  # noqa: S608
-    return own
+            connection.execute(f"INSERT INTO {table}_box VALUES (?, ?, ?, ?, ?)", (number, west, east, south, north))
+    return own, towns
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
     def count(of: str) -> int:
-        return int(connection.execute(f"SELECT count(*) FROM {of}").fetchone()[0])  # noqa: S608  (ours, below)
+        return int(connection.execute(f"SELECT count(*) FROM {of}").fetchone()[0])  # ours, below
 
     return {
         "addresses": count("address WHERE parcel IS NULL"),

@@ -446,6 +446,14 @@ def test_lines_and_dates_are_bounded_and_folds_are_none():
     assert len(read(show(*JULY, "DESCRIPTION:" + "x\r\n , " * 100_000))) == 1
 
 
+def test_parameters_are_bounded_and_what_is_behind_the_colon_is_none():
+    values = ",".join(["b"] * 60_000)
+    for lines in ([f"X-A;B={values}:1"] * 2, [f'X-A;B="c:d",{values}:1', f"X-A;B={values}:1"]):
+        with pytest.raises(CalendarError, match="more than 100,000 parameters of lines; export fewer"):
+            read(show(*JULY, *lines))
+    assert len(read(show(*JULY, *["X-A:1" + ";B=b,c" * 60_000] * 2))) == 1
+
+
 def test_a_zone_with_its_makers_name_before_it_is_that_zone_without_a_warning():
     """Evolution writes them so; warnings are errors here."""
     (one,) = read(show("DTSTART;TZID=/freeassociation.sourceforge.net/America/New_York:20260704T210000"))

@@ -180,6 +180,19 @@ def test_a_range_names_the_block_beside_the_place_by_side_and_hundred(tmp_path, 
     assert told.address.bearing_deg in {0.0, 180.0}
 
 
+@pytest.mark.parametrize(("first", "last"), [("60-01", "60-99"), ("N6W23001", "N6W23099"), ("12 - 14", "20")])
+def test_house_numbers_of_two_parts_make_no_block_but_their_street_remains(tmp_path, first, last):
+    """60-01 Queens Boulevard is on no unit block, and on no 60 block either."""
+    tiger = {"FULLNAME": "Queens Blvd", "LFROMHN": first, "LTOHN": last, "EDGE_MTFCC": "S1400"}
+    other = feature(
+        "LineString", [[LONGITUDE, LATITUDE], [LONGITUDE, LATITUDE + 0.001]], FULLNAME="Elm St", MTFCC="S1400"
+    )
+    queens = feature("LineString", [[LONGITUDE, LATITUDE], [LONGITUDE + 0.001, LATITUDE]], **tiger)
+    report = imported(tmp_path, collection(queens, other))
+    assert report.files[0].found == {"streets": 2}
+    assert report.counts["intersections"] == 1
+
+
 def test_a_door_comes_before_the_block_it_stands_in_unless_it_is_far(tmp_path):
     block = street("Elm St", (0, 0), (100, 0), highway="", lo=500, hi=598)
     door = feature("Point", [LONGITUDE + 0.001, LATITUDE + 0.0002], number="522", street="Elm St")
@@ -342,6 +355,8 @@ CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::2234"}}
         ('{"type": "Topology", "objects": {}}', "a.json", "not GeoJSON"),
         ("[" * 100_000, "a.json", "not GeoJSON"),
         (b"PK\x03\x04 and so on", "a.zip", "a zip archive; unpack it"),
+        (b"\x00\x00\x27\x0a" + bytes(96), "a.shp", "neither GeoJSON nor a table; convert it first, by ogr2ogr"),
+        ('<?xml version="1.0"?><osm><node id="1"/></osm>', "a.osm", "neither GeoJSON nor a table; .*osmium export"),
         ("lat,lon,number,street\n41.7,-72.6,1,Éire St\n".encode("latin-1"), "a.csv", "not UTF-8"),
         (gzip.compress(b"lat,lon\n1,1\n" * 1000, mtime=0)[:-20], "a.csv.gz", "cannot be read"),
         (collection(point(name="A tree")), "a.geojson", "nothing of use in it, as 1 points without an address"),
