@@ -1,4 +1,4 @@
-"""An alert: the document that people and their systems receive; as JSON, as GeoJSON, and its published schema."""
+"""An alert: the document that people and their systems receive."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import msgspec
 
 from acoustic.instant import instant_text, parse_instant
 from alerts.act import Judgement, Person
+from alerts.geojson import collection, place_and_region
 from alerts.incident import Rounds
 from alerts.place import East, Latitude, Longitude, North, OtherPlace, Place
 from alerts.policy import Outcome
 from localization.ellipse import Covariance, Ellipse
+from sensors.known_type import known
 
 SCHEMA_VERSION: Final = "1.1"
-SCHEMA_TITLE: Final = "shotfix alert"
 
 Status = Literal["preliminary", "confirmed", "cancelled"]
 ModeOfUse = Literal["live", "replay", "test", "exercise"]
@@ -206,7 +207,10 @@ class SensorCount:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A recording to listen to; ``url`` is None until somebody serves it."""
+    """A recording to listen to; ``url`` is None until somebody serves it.
+
+    ``sha256`` is of its samples as 32-bit little-endian floats, whatever file they come in (docs/api.md, Sound).
+    """
 
     url: str | None
     sha256: Sha256
@@ -307,11 +311,8 @@ class Alert:
 
         The properties name the alert, the place's part in it, and how sure it is. Empty without a place on the Earth.
         """
-        return {"type": "FeatureCollection", "features": self._features()}
-
-    def _features(self) -> list[dict[str, Any]]:
         if self.place is None or self.place.longitude is None:
-            return []
+            return collection([])
         about = {
             "alert_id": self.alert_id,
             "revision": self.revision,
@@ -321,15 +322,13 @@ class Alert:
             "p_gunshot": self.what.p_gunshot,
             "rounds": self.what.rounds.best,
         }
-        features = []
+        features: list[dict[str, Any]] = []
         places: tuple[Place | OtherPlace, ...] = (self.place, *self.place.modes)
         for number, place in enumerate(places, start=1):
             mine = about | {"mode": number, "weight": place.weight, "confidence": place.ellipse.confidence}
             point = {"type": "Point", "coordinates": [place.longitude, place.latitude]}
-            region = msgspec.to_builtins(place.polygon)
-            features.append({"type": "Feature", "geometry": point, "properties": mine | {"part": "place"}})
-            features.append({"type": "Feature", "geometry": region, "properties": mine | {"part": "region"}})
-        return features
+            features += place_and_region(point, msgspec.to_builtins(place.polygon), mine)
+        return collection(features)
 
 
 def message_id(alert_id: str, revision: int) -> str:
@@ -351,7 +350,7 @@ def decode(document: bytes | str) -> Alert:
         When it is not JSON, or not an alert of this version; the message names the member.
     """
     try:
-        return msgspec.json.decode(document, type=Alert)
+        return msgspec.json.decode(document, type=known(Alert))
     except (msgspec.DecodeError, RecursionError) as error:  # a ValidationError is one too
         raise ValueError(f"not an alert of schema version {SCHEMA_VERSION}: {error}") from None
 
@@ -366,17 +365,3 @@ def substance(alert: Alert) -> Alert:
         reason="new",
         published_at=alert.detected_at,
     )
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the document; `docs/schemas/alert.schema.json` holds it."""
-    result = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": SCHEMA_TITLE,
-        **msgspec.json.schema(Alert),
-    }
-    for part in result["$defs"].values():
-        # The first paragraph says what it is; the rest speaks to programmers, and its indentation differs by Python.
-        if "description" in part:
-            part["description"] = " ".join(part["description"].split("\n\n")[0].split())
-    return result

@@ -144,7 +144,7 @@ class Place:
         What stands there; None until a gazetteer was imported. ``large_parcel``: a park, campus or the like, named by
         ``parcel``, whose own address would mislead and is never given.
     addresses : tuple of Address
-        Those that the region touches, the nearest first.
+        Those that the region touches, the nearest first, no farther than 1 km.
     addresses_touched : int
         How many that are; ``addresses`` lists the nearest of them.
 

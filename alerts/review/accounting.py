@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -15,9 +15,10 @@ from alerts.record.ledger import Ledger
 from alerts.review.agreement import Share, share
 from alerts.review.findings import Finding
 from alerts.review.rules import overruled
+from sensors.known_type import known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from alerts.record.database import Database
     from alerts.record.store import Store
@@ -65,6 +66,9 @@ class Accounting:
         Incidents that were confirmed and never published, by machine or person.
     affirmed : int
         Of those that were never published, how many a reviewer said were gunfire.
+    held_back : int
+        Incidents that are in none of these figures, since who asks has them in hand to say blindly what they were;
+        whenever they were, since the hour may tell.
     """
 
     from_ns: int
@@ -80,6 +84,7 @@ class Accounting:
     known_misses: int
     never_told: int
     affirmed: int
+    held_back: int = 0
 
 
 @dataclass(slots=True)
@@ -98,12 +103,18 @@ class _Told(msgspec.Struct):
     finding: Finding
 
 
-def accounting(store: Store | Database, from_ns: int, to_ns: int, modes: Iterable[str] = ("live",)) -> Accounting:
+def accounting(
+    store: Store | Database,
+    from_ns: int,
+    to_ns: int,
+    modes: Iterable[str] = ("live",),
+    held_back: Collection[str] = (),
+) -> Accounting:
     """The account of a span of time, from the incidents and the findings in the ledger.
 
     The last finding of an incident counts, and the last number of minutes that anybody stated. A shooting of which no
     incident was ever made, because no sensor heard it, is in no record and cannot be in this account: it takes the
-    police's own list to find those.
+    police's own list to find those. Incidents that are ``held_back`` are left out, and counted as such.
 
     Raises
     ------
@@ -115,13 +126,15 @@ def accounting(store: Store | Database, from_ns: int, to_ns: int, modes: Iterabl
     if to_ns < from_ns:
         raise ValueError("the span ends before it begins; exchange them")
     lines = _lines(store, from_ns, to_ns, tuple(modes))
+    for name in held_back:
+        lines.pop(name, None)
     for entry in Ledger(store).entries(kinds=("disposition",)):
         line = lines.get(entry.about)
         if line is not None:
-            finding = msgspec.json.decode(entry.body, type=_Told).finding
+            finding = msgspec.json.decode(entry.body, type=known(_Told)).finding
             line.state = finding.disposition
             line.minutes = line.minutes if finding.officer_minutes is None else finding.officer_minutes
-    return _account(list(lines.values()), from_ns, to_ns)
+    return replace(_account(list(lines.values()), from_ns, to_ns), held_back=len(held_back))
 
 
 def _lines(store: Store | Database, from_ns: int, to_ns: int, modes: tuple[str, ...]) -> dict[str, _Line]:

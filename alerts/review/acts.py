@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from alerts.act import Act, ActKind, act_name, decode_act, encode_act
 from alerts.alert import Alert, decode, encode
+from alerts.calendar_event import distance_m
 from alerts.hand import alerts_concerned, concerns, in_order, objection, root_of
 from alerts.record import tables
 from alerts.record.intact import intact
@@ -32,6 +33,8 @@ MOST_TIED_BYTES: Final = 8 << 20
 MOST_TOLD_BYTES: Final = 24 << 20
 """Of those that any other act may travel with, so that what grew since can still be judged and undone; the journal
 takes entries of 32 MiB (`shotfix.segment.LARGEST_BODY_BYTES`)."""
+FARTHEST_M: Final = 20_000.0
+"""By how much a place by hand may differ from that of the sensors: nobody hears a shot so far off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def write(
     _expect_unheld(case, act, earlier, known)
     _expect_bearable(act, earlier, known)
     # An act that the desk has not heard of yet can be undone: it hears of them in their order.
-    words = None if act.kind == "undo" else objection(act, known)
+    words = None if act.kind == "undo" else objection(act, known) or _slip(act, known)
     if words is not None:
         raise ObjectionError(f"{act.incident_id}: {words}")
     told = {**(body or {}), "act": act}
@@ -142,6 +145,20 @@ def write(
     }
     case.connection.execute(sa.insert(tables.act), row)
     return Decision(act, known, case.head, earlier)
+
+
+def _slip(act: Act, known: tuple[Alert, ...]) -> str | None:
+    """A slip of the pen in a degree would send people to another town."""
+    alert = next(one for one in known if one.alert_id == act.alert_id)
+    machine = alert.place if alert.review is None else alert.review.machine_place or alert.place
+    if machine is None or machine.latitude is None or machine.longitude is None:
+        return None
+    if act.latitude is None or act.longitude is None:
+        return None
+    off_m = distance_m(machine.latitude, machine.longitude, act.latitude, act.longitude)
+    if off_m <= FARTHEST_M:
+        return None
+    return f"that is {off_m / 1000.0:.0f} km from where it was heard; check latitude and longitude"
 
 
 def expect_free(case: Case, expected_version: int) -> None:
@@ -261,7 +278,7 @@ def _tied(connection: sa.Connection, act: Act) -> tuple[tuple[Act, ...], tuple[A
     new = [act.alert_id]
     while new:
         for alert_id in new:
-            found = _last(connection, alert_id)
+            found = latest(connection, alert_id)
             if found is not None:
                 alerts[alert_id] = found
         every |= {one.act_id: one for alert_id in new for _, one in of_alert(connection, alert_id)}
@@ -303,13 +320,14 @@ def last_said(connection: sa.Connection, alert_id: str) -> Alert:
     ObjectionError
         When there is none.
     """
-    found = _last(connection, alert_id)
+    found = latest(connection, alert_id)
     if found is None:
         raise ObjectionError(f"{alert_id}: nothing was said of it yet; look for it under another name")
     return found
 
 
-def _last(connection: sa.Connection, alert_id: str) -> Alert | None:
+def latest(connection: sa.Connection, alert_id: str) -> Alert | None:
+    """The last stored revision of an alert; None when there is none."""
     wanted = (
         sa.select(*(tables.alert.c[name] for name in ("alert_id", "revision", "document", "sha256")))
         .where(tables.alert.c.alert_id == alert_id)

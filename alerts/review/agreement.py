@@ -13,7 +13,7 @@ from alerts.review.rules import overruled
 from localization.study.intervals import wilson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from alerts.review.reviewed import Reviewed
 
@@ -92,6 +92,9 @@ class AgreementReport:
         By name.
     incidents, disputed, adjudicated, waiting_for_second : int
         How many were judged; of these two differ and nobody decided, a supervisor did, a second person is asked.
+    held_back : int
+        Incidents that are in none of these figures, since who asks has them in hand to say blindly what they were;
+        whenever they were, since the hour may tell.
     """
 
     drawn: Agreement
@@ -103,11 +106,12 @@ class AgreementReport:
     disputed: int
     adjudicated: int
     waiting_for_second: int
+    held_back: int = 0
 
 
-def report(incidents: Iterable[Reviewed]) -> AgreementReport:
-    """What the reviewers of these incidents agree on."""
-    cases = list(incidents)
+def report(incidents: Iterable[Reviewed], held_back: Collection[str] = ()) -> AgreementReport:
+    """What the reviewers of these incidents agree on; those that are held back are left out, and counted as such."""
+    cases = [one for one in incidents if one.head.incident_id not in held_back]
     pairs = [(one, one.pair) for one in cases if one.pair is not None]
     drawn = [pair for one, pair in pairs if "drawn" in one.second_because]
     return AgreementReport(
@@ -120,6 +124,7 @@ def report(incidents: Iterable[Reviewed]) -> AgreementReport:
         disputed=sum(one.standing == "disputed" for one in cases),
         adjudicated=sum(one.standing == "adjudicated" for one in cases),
         waiting_for_second=sum(one.head.wants_second for one in cases),
+        held_back=len(held_back),
     )
 
 

@@ -27,7 +27,8 @@ _PERSON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 class Case:
     """An incident in hand: who has it, when, and how it stands.
 
-    ``head`` follows each change that is made through this case.
+    ``head`` follows each change that is made through this case. ``said_of`` is the incident that the person named,
+    where the machine had made that part of this one (`alerts.review.taken_in`); each entry then has it.
     """
 
     connection: sa.Connection
@@ -35,6 +36,7 @@ class Case:
     who: str
     at_ns: int
     head: Head
+    said_of: str | None = None
 
     def change(
         self,
@@ -67,6 +69,8 @@ class Case:
         if differing or touch:
             self.head = change_head(self.connection, self.head, self.who, differing)
         told = {**body, "previous": previous, "now": differing, "version": self.head.version}
+        if self.said_of is not None:
+            told["said_of"] = self.said_of
         encoded = msgspec.json.encode(told, order="sorted")
         return self.ledger.append(self.connection, kind, self.who, self.head.incident_id, encoded, self.at_ns)
 

@@ -52,7 +52,7 @@ SHA-256 of `labels.jsonl`: `{counts.sha256}`
   found on the street (`disposition`).
 - A label is of an incident. A clip of it may hold other sounds; which round is heard when in a clip is not recorded,
   and a trainer that takes the loudest onset is mostly, not always, right.
-- Nobody is asked for the classes handling and noise: these sounds cannot teach them.
+- Handling is what one sensor felt: where an incident has clips of several, the others' may hold something else.
 - Places and times are given {rounding}.
 - Licence of the sounds, as stated by who exported them: {plan.licence}. People may be heard in them.
 """

@@ -28,14 +28,23 @@ CLASS_OF: Final[Mapping[Judgement, str | None]] = MappingProxyType(
         "fireworks": "firework",
         "vehicle": "impulse",  # what was heard of it was a bang: a backfire, a crash
         "construction": "impulse",
+        "handling": "handling",
+        "noise": "noise",
         "other": None,  # anything from thunder to a door: known only as no gunshot
         "unsure": None,
     }
 )
-"""The classes of the classifier for what people say. They say of no sound that it was handling or noise."""
+"""The classes of the classifier for what people say."""
 
 MANIFEST_LABEL: Final[Mapping[Judgement, str]] = MappingProxyType(
-    {"gunfire": "gunshot", "fireworks": "firework", "vehicle": "impact", "construction": "construction"}
+    {
+        "gunfire": "gunshot",
+        "fireworks": "firework",
+        "vehicle": "impact",
+        "construction": "construction",
+        "handling": "handling",
+        "noise": "noise",
+    }
 )
 """The finer labels that the trainer's `manifest.csv` has for them; what is not here teaches nothing."""
 

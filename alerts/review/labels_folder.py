@@ -129,10 +129,10 @@ def copy_clip(clips: Path, sha256: str, into: Path, counts: ExportCounts) -> tup
 
 def _checked(flac: bytes, sha256: str) -> tuple[int, float] | None:
     """The rate and the greatest sample of a clip; None when it is not what its name says."""
-    import numpy as np  # noqa: PLC0415
-    import soundfile  # noqa: PLC0415 - libsndfile is loaded only where sound is read
+    import numpy as np
+    import soundfile  # libsndfile is loaded only where sound is read
 
-    from sensors.flac import LARGEST_FLAC_BYTES, digest, values_of  # noqa: PLC0415
+    from sensors.flac import LARGEST_FLAC_BYTES, digest, values_of
 
     if len(flac) > LARGEST_FLAC_BYTES:
         return None
@@ -176,6 +176,12 @@ def _cell(value: Any) -> str:
 
 def _manifest_row(label: Label, plan: ExportPlan, rate_hz: int, peak: float) -> list[str]:
     verdict = label.verdict or ""
+    tags = [
+        f"together={label.incident_id}",  # clips of one incident are never on both sides of a division
+        f"standing={label.standing}",
+        f"listened={int(label.listened)}",
+        f"machine={label.machine.outcome}",
+    ]
     return [
         label.file,
         next(name for judgement, name in MANIFEST_LABEL.items() if judgement == verdict),
@@ -189,6 +195,6 @@ def _manifest_row(label: Label, plan: ExportPlan, rate_hz: int, peak: float) -> 
         "",
         "",
         f"{peak:.4f}",
-        label.incident_id,  # clips of one incident are never on both sides of a division
-        f"standing={label.standing} listened={int(label.listened)} machine={label.machine.outcome}",
+        label.incident_id,
+        " ".join(tags),
     ]

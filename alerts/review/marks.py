@@ -11,6 +11,7 @@ import msgspec
 from alerts.review.case import same_person
 from alerts.review.errors import ObjectionError
 from alerts.review.findings import check_words
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from alerts.record.ledger import Ledger
@@ -120,7 +121,7 @@ def links(ledger: Ledger, incident_id: str) -> tuple[Link, ...]:
     """The links of an incident that stand, in the order they were made."""
     standing: dict[Link, None] = {}
     for entry in ledger.entries(about=incident_id, kinds=("link",)):
-        said = msgspec.json.decode(entry.body, type=_Linking)
+        said = msgspec.json.decode(entry.body, type=known(_Linking))
         if said.linked:
             standing[said.link] = None
         else:

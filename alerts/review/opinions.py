@@ -14,7 +14,9 @@ from alerts.record import tables
 from alerts.review import acts
 from alerts.review.case import same_person
 from alerts.review.errors import ObjectionError
+from alerts.review.head import COLUMNS, head_of
 from alerts.review.rules import SecondBecause, overruled
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from alerts.act import Act
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 FIRST: Final = 1
 SECOND: Final = 2
 SUPERVISOR: Final = 3
+SHOWING: Final = ("GET /alerts", "GET /incidents", "GET /events")
+"""What the access log calls that a list or a stream showed a first verdict, beside which a second was wanted."""
 _UNHELD: Final = {"claimed_by": None, "claimed_until_ns": None}
 
 
@@ -116,7 +120,7 @@ def second(case: Case, judgement: Judgement, expected_version: int | None, note:
     if (knows := knows_already(case.head, by_turn, case.who)) is not None:
         case.refuse(f"{knows}; the second opinion must be another person's", case.who)
     opinion = _opinion(case, SECOND, judgement, note, listened=listened)
-    body = _told(opinion) | {"looked_before": _looked(case)}
+    body = _told(opinion) | _seen(case)
     disagreed = SUPERVISOR not in by_turn and by_turn[FIRST].verdict != judgement
     case.change("opinion", body, {**_UNHELD, "wants_second": False, "disagreed": disagreed}, touch=True)
     _put(case, opinion)
@@ -174,8 +178,15 @@ def undo(case: Case, act_id: str, expected_version: int, note: str, *, superviso
     judged = root_of(every[act_id], every)
     if judged.kind == "judge" and not supervisor:
         _expect_own(case, every[act_id], judged)
-    changes, body = _fall_back(case, {act.act_id for act in counting([*every.values(), undoing])})
+    changes, body = fall_back(case, {act.act_id for act in counting([*every.values(), undoing])})
     return acts.write(case, "undo", {"undoes": act_id}, expected_version, note, body=body, changes=changes)
+
+
+def turn_of(connection: sa.Connection, judged: Act) -> int:
+    """In which turn a judgement was made."""
+    wanted = sa.select(tables.ledger.c.body).join(tables.act, tables.act.c.sequence == tables.ledger.c.sequence)
+    body = connection.execute(wanted.where(tables.act.c.act_id == judged.act_id)).scalar_one()
+    return msgspec.json.decode(body, type=known(_Judged)).opinion.turn
 
 
 def is_second(connection: sa.Connection, head: Head, who: str, at_ns: int) -> bool:
@@ -183,6 +194,18 @@ def is_second(connection: sa.Connection, head: Head, who: str, at_ns: int) -> bo
     if not head.wants_second or not same_person(head.holder(at_ns), who):
         return False
     return knows_already(head, {opinion.turn: opinion for opinion in read(connection, head.incident_id)}, who) is None
+
+
+def held_blind(connection: sa.Connection, at_ns: int) -> list[tuple[str, str]]:
+    """The incidents that somebody has in hand to say blindly what they were, each with who it is.
+
+    Found by when claims run out: of all incidents, those few that did not yet are in anybody's hands.
+    """
+    row = tables.incident.c
+    held = sa.select(*COLUMNS).where(row.claimed_until_ns > at_ns, row.wants_second)
+    heads = [head_of(one) for one in connection.execute(held).mappings().all()]
+    held_by = [(head, head.claimed_by or "") for head in heads]
+    return [(head.incident_id, who) for head, who in held_by if is_second(connection, head, who, at_ns)]
 
 
 def knows_already(head: Head, by_turn: dict[int, Opinion], who: str) -> str | None:
@@ -219,9 +242,7 @@ def _judge(
 
 def _expect_own(case: Case, undone: Act, judged: Act) -> None:
     """Refuse to undo what another person said that it was, or did to that, and what a supervisor said."""
-    wanted = sa.select(tables.ledger.c.body).join(tables.act, tables.act.c.sequence == tables.ledger.c.sequence)
-    body = case.connection.execute(wanted.where(tables.act.c.act_id == judged.act_id)).scalar_one()
-    if msgspec.json.decode(body, type=_Judged).opinion.turn == SUPERVISOR:
+    if turn_of(case.connection, judged) == SUPERVISOR:
         case.refuse(f"{judged.by} decided it; only a supervisor can undo that", judged.by)
     if not same_person(undone.by, case.who):
         does = "judged it" if undone.kind == "judge" else "undid that"
@@ -235,14 +256,14 @@ class _Judged(msgspec.Struct):
     second_because: tuple[SecondBecause, ...]
 
 
-def _fall_back(case: Case, still: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def fall_back(case: Case, still: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of the row changes, and what the entry says, when of all acts only these still count."""
     every = acts.of_alert(case.connection, case.head.alert_id)
     numbers = [number for number, act in every if act.kind == "judge" and act.act_id in still]
     entry = tables.ledger.c
     judged = sa.select(entry.body).where(entry.sequence.in_(numbers)).order_by(entry.sequence)
     bodies = case.connection.execute(judged).scalars()
-    latest = {said.opinion.turn: said for said in (msgspec.json.decode(body, type=_Judged) for body in bodies)}
+    latest = {said.opinion.turn: said for said in (msgspec.json.decode(body, type=known(_Judged)) for body in bodies)}
     standing = {opinion.turn: opinion for opinion in read(case.connection, case.head.incident_id)}
     for turn in (FIRST, SUPERVISOR):
         said = latest.get(turn)
@@ -282,15 +303,18 @@ def _remove(case: Case, turn: int) -> None:
     case.connection.execute(sa.delete(table).where(table.c.incident_id == case.head.incident_id, table.c.turn == turn))
 
 
-def _looked(case: Case) -> int:
-    """How often this person is on record as having looked at the incident itself, not at its blind side.
+def _seen(case: Case) -> dict[str, int]:
+    """How often this person is on record as having looked at the incident itself, and at lists that showed the verdict.
 
-    What lists, the queue and the events showed of it is not counted: the access log does not say what stood in them.
+    By the access log. Its blind side is not counted, nor is what came while they had it in hand: that is nothing else.
     """
     table = tables.access
     mine = (table.c.about == case.head.incident_id) & (sa.func.lower(table.c.who) == case.who.lower())
-    seeing = table.c.what.like("GET %") & ~table.c.what.like("%/blind%")
-    return case.connection.execute(sa.select(sa.func.count()).where(mine & seeing)).scalar_one()
+    seeing = (table.c.status < 300) & table.c.what.like("GET %") & ~table.c.what.like("%/blind%")
+    shown = sa.func.count().filter(table.c.what.in_(SHOWING))
+    looked = sa.func.count().filter(table.c.what.not_in(SHOWING))
+    row = case.connection.execute(sa.select(looked, shown).where(mine & seeing)).one()
+    return {"looked_before": row[0], "shown_before": row[1]}
 
 
 def _check_judgement(judgement: str, note: str) -> None:

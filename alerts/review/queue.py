@@ -9,11 +9,13 @@ What wants whom:
 
 Order. First what happened within `FRESH_S` and wants a first look, by priority: the probability of gunfire, times how
 grave it would be (one and a half of it for two rounds, two for four, and so on; twice that when they were
-full-automatic), times how long it has waited (twice after `DOUBLED_S`, three times after twice that). Then what
+full-automatic), times how long it has waited (twice after `DOUBLED_S`, three times after twice that). In a flood of
+fireworks far more waits than anybody can look at: what is twice as likely must then not stand behind what only waited
+(benchmarks/accuracy/policy.py). Then what
 reviewers differ about, the oldest first; then what wants a first look and is older, by the same priority; then second
 opinions, the oldest first. A fresh shooting is thus never below what is no emergency any more; and among that, age
 alone brings up the least likely in the end. Of a ``second`` nothing is told that could say what others thought, and
-its place in the queue does not either.
+its place in the queue does not either; who has one in hand is not asked for a first look at it.
 """
 
 from __future__ import annotations
@@ -30,14 +32,16 @@ from alerts.record import tables
 from alerts.record.intact import is_intact
 from alerts.review.case import same_person
 from alerts.review.head import COLUMNS, Head, head_of
+from alerts.review.opinions import held_blind
+from sensors.known_type import known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 Want = Literal["judge", "acknowledge", "adjudicate", "second"]
 
 FRESH_S: Final = 1_800.0
-DOUBLED_S: Final = 300.0
+DOUBLED_S: Final = 1_800.0
 LEAST_PROBABILITY: Final = 0.01
 """Whatever wants a person is worth a look: below this the machine's own doubt must not bury it."""
 MOST_ROUNDS: Final = 64
@@ -106,7 +110,10 @@ def place_in_queue(want: Want, urgency: float, age_s: float, incident_id: str) -
 def read_queue(connection: sa.Connection, now_ns: int, who: str, limit: int, supervisor: bool) -> tuple[Waiting, ...]:
     """What waits for a person, in order, ``limit`` of it at most."""
     placed = []
+    blind = {name for name, holder in held_blind(connection, now_ns) if same_person(holder, who)}
     for want, head, automatic in _candidates(connection, who, supervisor=supervisor):
+        if want != "second" and head.incident_id in blind:  # that it wants a first look would say what others think
+            continue
         age_s = seconds_between(head.first_ns, now_ns)
         urgency = priority(head.p_gunshot, head.rounds, age_s, automatic=automatic)
         key = place_in_queue(want, urgency, age_s, head.incident_id)
@@ -114,11 +121,16 @@ def read_queue(connection: sa.Connection, now_ns: int, who: str, limit: int, sup
     return tuple(waiting for _, waiting in sorted(placed, key=lambda one: one[0])[: max(limit, 0)])
 
 
-def waiting_counts(connection: sa.Connection) -> dict[Want, int]:
-    """How many incidents want a person, by what they want, whoever that may be."""
+def waiting_counts(connection: sa.Connection, held_back: Collection[str] = ()) -> dict[Want, int]:
+    """How many incidents want a person, by what they want, whoever that may be.
+
+    Those that are held back count only where a second person is wanted: all else would say what others think of them.
+    """
     counted = {}
     for want, condition in _WANTED:
         query = sa.select(sa.func.count()).select_from(tables.incident).where(condition)
+        if held_back and want != "second":
+            query = query.where(_row.incident_id.not_in(held_back))
         counted[want] = connection.execute(query).scalar_one()
     return counted
 
@@ -177,7 +189,7 @@ def _automatic(document: bytes | None, sha256: str) -> bool:
     """Also no where the document was altered: it waits all the same, and whoever opens it is told."""
     if document is None or not is_intact(document, sha256):
         return False
-    return "full-automatic" in msgspec.json.decode(document, type=_Told).what.flags
+    return "full-automatic" in msgspec.json.decode(document, type=known(_Told)).what.flags
 
 
 def _waiting(want: Want, head: Head, automatic: bool, urgency: float, now_ns: int) -> Waiting:

@@ -15,6 +15,7 @@ from alerts.record.intact import intact
 from alerts.review.head import COLUMNS, Head, head_of
 from alerts.review.opinions import FIRST, SECOND, SUPERVISOR, Opinion, read
 from alerts.review.rules import SecondBecause
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -162,5 +163,5 @@ def _because(connection: sa.Connection, incident_id: str, opinion: Opinion) -> t
     entry = tables.ledger.c
     mine = (entry.about == incident_id) & (entry.kind == "opinion") & (entry.at_ns == opinion.at_ns)
     bodies = connection.execute(sa.select(entry.body).where(mine).order_by(entry.sequence.desc())).scalars()
-    told = (msgspec.json.decode(body, type=_Told) for body in bodies)
+    told = (msgspec.json.decode(body, type=known(_Told)) for body in bodies)
     return next((one.second_because for one in told if one.opinion == opinion), ())

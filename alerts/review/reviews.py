@@ -9,7 +9,7 @@ from alerts.record.ledger import Ledger
 from alerts.review import acts, claims, marks, opinions
 from alerts.review.acts import Decision
 from alerts.review.blind import BlindCase, blind
-from alerts.review.case import Case, check_person, open_case
+from alerts.review.case import Case, check_person, open_case, same_person
 from alerts.review.errors import ConflictError, ObjectionError, ReviewError, UnknownIncidentError
 from alerts.review.findings import Finding
 from alerts.review.head import Head, read_head
@@ -17,9 +17,10 @@ from alerts.review.marks import Link
 from alerts.review.opinions import Opinion
 from alerts.review.queue import Waiting, Want, read_queue, waiting_counts
 from alerts.review.rules import ReviewRules
+from alerts.review.taken_in import carried
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import sqlalchemy as sa
 
@@ -95,26 +96,46 @@ class Reviews:
         with self.store.reading() as connection:
             return opinions.is_second(connection, read_head(connection, incident_id), who, at_ns)
 
-    def waiting(self) -> dict[Want, int]:
-        """How many incidents want a person, by what they want: for gauges."""
+    def held_blind(self, at_ns: int) -> list[tuple[str, str]]:
+        """The incidents that somebody has in hand to say blindly what they were, each with who it is."""
         with self.store.reading() as connection:
-            return waiting_counts(connection)
+            return opinions.held_blind(connection, at_ns)
+
+    def waiting(self, held_back: Collection[str] = ()) -> dict[Want, int]:
+        """How many incidents want a person, by what they want.
+
+        Parameters
+        ----------
+        held_back : collection of str
+            Incidents of which no more is told than that a second person is wanted.
+        """
+        with self.store.reading() as connection:
+            return waiting_counts(connection, held_back)
 
     # who has it in hand
 
     def claim(self, incident_id: str, who: str, at_ns: int) -> Head:
-        """Take it in hand for `ReviewRules.claim_s`; claiming one's own again extends it."""
-        return self._with(incident_id, who, at_ns, lambda case: claims.claim(case, self.rules))
+        """Take it in hand for `ReviewRules.claim_s`; claiming one's own again extends it.
+
+        This, `release`, `acknowledge` and `note` go to the incident that took it in, where the machine made it part of
+        another in the meantime: the head is then that one's, and the entry says of which it was said.
+        """
+        return self._with(incident_id, who, at_ns, lambda case: claims.claim(carried(case), self.rules))
 
     def release(self, incident_id: str, who: str, at_ns: int) -> Head:
         """Let go of it; nothing happens where nobody holds it."""
-        return self._with(incident_id, who, at_ns, claims.release)
+
+        def let_go(case: Case) -> Head:
+            own = same_person(case.head.holder(at_ns), who)  # taken in hand before it became part of another
+            return claims.release(case if own else carried(case))
+
+        return self._with(incident_id, who, at_ns, let_go)
 
     # what changes nothing that others are told
 
     def acknowledge(self, incident_id: str, who: str, at_ns: int) -> Head:
         """Somebody has seen the published alert and acts on it: the first one; another is told who was."""
-        return self._with(incident_id, who, at_ns, marks.acknowledge)
+        return self._with(incident_id, who, at_ns, lambda case: marks.acknowledge(carried(case)))
 
     def disposition(
         self, incident_id: str, who: str, at_ns: int, finding: Finding, expected_version: int | None = None
@@ -124,7 +145,7 @@ class Reviews:
 
     def note(self, incident_id: str, who: str, at_ns: int, text: str) -> Head:
         """Words for others to read."""
-        return self._with(incident_id, who, at_ns, lambda case: marks.note(case, text))
+        return self._with(incident_id, who, at_ns, lambda case: marks.note(carried(case), text))
 
     def pin(self, incident_id: str, who: str, at_ns: int, reason: str) -> Head:
         """Keep it and its sound beyond their time: it is evidence."""

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from acoustic.instant import SECOND
 from alerts.calendar_event import ExpectedEvent
@@ -15,6 +17,7 @@ from alerts.desk import Desk
 from alerts.expectation import Expectation
 from alerts.incident import Incident
 from alerts.policy import Policy
+from alerts.review.queue import FRESH_S, priority
 from alerts.tally import ELSEWHERE
 from localization.fix import Fix
 from tests.strategies import HARTFORD, NIGHT_NS, fix_at
@@ -33,6 +36,13 @@ SHOW = ExpectedEvent(
     budget_per_hour=6.0,
 )
 RANK = {"suppressed": 0, "review": 1, "published": 2}
+
+
+@given(st.floats(0.02, 1.0), st.floats(0.0, FRESH_S), st.integers(1, 30), st.booleans())
+def test_while_it_is_fresh_waiting_makes_up_for_half_the_probability_and_no_more(p, age_s, rounds, automatic):
+    """Hundreds of fireworks wait on a bad evening: a shot twice as likely is looked at before any of them."""
+    now = priority(p, rounds, 0.0, automatic=automatic)
+    assert now >= priority(p / 2.0, rounds, age_s, automatic=automatic)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ from acoustic.detection import CLASSES
 from acoustic.instant import parse_instant
 from alerts.act import JUDGEMENTS
 from alerts.alert import Audio, alert_instant
+from alerts.hand import NOT_GUNFIRE
 from alerts.record.store import Store, StoreError
 from alerts.review.findings import Finding
 from alerts.review.label_plan import ExportPlan
 from alerts.review.labels import CLASS_OF, MANIFEST_LABEL, pseudonym, pseudonym_key
 from alerts.review.labels_folder import COLUMNS, FILES, MANIFEST, export
 from alerts.review.reviews import ReviewRules, Reviews
+from alerts.words import JUDGED
 from sensors.flac import steps_of
 from sensors.snippet import Snippet
 from shotfix.clips import ClipStore
@@ -191,7 +193,9 @@ def test_it_is_complete_or_not_there(tmp_path, clips, store, monkeypatch):
 
 def test_every_word_has_a_place_among_the_classes():
     assert set(CLASS_OF) == set(JUDGEMENTS)
-    assert set(CLASS_OF.values()) - {None} <= set(CLASSES)
+    assert set(CLASS_OF.values()) - {None} == set(CLASSES)
+    assert set(NOT_GUNFIRE) == set(JUDGEMENTS) - {"gunfire", "unsure"}
+    assert set(JUDGED) == set(JUDGEMENTS)
     assert set(MANIFEST_LABEL) == {said for said, sound in CLASS_OF.items() if sound is not None}
 
 

@@ -496,6 +496,47 @@ def test_a_centre_s_own_configuration_says_where_record_and_heads_are(postgres_u
     assert ask(ledger_command, "verify", "--record", resting, *both).exit_code == 2
 
 
+def test_every_command_finds_a_server_s_record_by_the_centre_s_configuration(
+    postgres_url, resting, tmp_path, monkeypatch
+):
+    with Store(postgres_url) as store:
+        fill(store)
+    config = SimpleNamespace(record_at=postgres_url, site=SimpleNamespace(data_dir=resting.parent))
+    monkeypatch.setattr(config_reading, "read_site", lambda _: config)
+    centre = ("--config", tmp_path / "site.toml")
+    dump = tmp_path / "copy.pgdump"
+    for group, *words in (
+        (ledger_command, "verify"),
+        (ledger_command, "export"),
+        (record_command, "check"),
+        (record_command, "backup", "--out", dump),
+        (labels, "account"),
+        (labels, "agreement"),
+        (labels, "export", "--out", tmp_path / "labels", "--by", "kim"),
+        (record_command, "restore", dump, "--replace"),
+    ):
+        assert ask(group, *words, *centre, "--record", postgres_url).exit_code == 2
+        done = ask(group, *words, *centre)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+
+
+def test_a_file_is_put_back_where_none_is(resting, tmp_path):
+    copy, target = tmp_path / "copy.db", tmp_path / "record.db"
+    assert ask(record_command, "backup", "--record", resting, "--out", copy).exit_code == 0
+    heads = ("--heads", resting.with_name("ledger.heads"))
+    log = tmp_path / "record.db-wal"
+    log.write_bytes(b"of another file")
+    done = ask(record_command, "restore", copy, "--record", target, *heads)
+    assert "is another file's log; move it away first" in str(done.exception)
+    log.unlink()
+    done = ask(record_command, "restore", copy, "--record", target, *heads)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "intact"), done.exception
+    assert "exists; move it away" in str(ask(record_command, "restore", copy, "--record", target, *heads).exception)
+    assert ask(record_command, "restore", copy, "--record", target, *heads, "--replace").exit_code == 2
+    done = ask(record_command, "restore", tmp_path / "none", "--record", tmp_path / "x.db", *heads)
+    assert "no such file; name the copy to put back" in str(done.exception)
+
+
 def test_every_command_takes_the_record_s_name_the_same_way(resting, monkeypatch):
     for group, name in ((ledger_command, "verify"), (record_command, "check"), (labels, "account")):
         assert ask(group, name).exit_code == 2

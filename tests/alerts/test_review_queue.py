@@ -112,4 +112,4 @@ def test_an_automatic_burst_goes_before_a_likelier_single_shot(record_store):
     age_s = (minutes(1) - first.first_ns) / 1e9
     expected = priority(first.p_gunshot, 6, age_s, automatic=first.automatic)
     assert first.priority == pytest.approx(expected, rel=1e-6)
-    assert math.isclose(expected, first.p_gunshot * (1 + 0.5 * math.log2(6)) * (1 + age_s / 300), rel_tol=1e-9)
+    assert math.isclose(expected, first.p_gunshot * (1 + 0.5 * math.log2(6)) * (1 + age_s / 1_800.0), rel_tol=1e-9)
