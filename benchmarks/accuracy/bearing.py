@@ -66,7 +66,7 @@ def _talkers(source: Path) -> str:
 
 
 def _rival(name: str, elements: np.ndarray, speed: float) -> Callable:
-    import pyroomacoustics as room  # noqa: PLC0415  (a rival that need not be installed)
+    import pyroomacoustics as room  # a rival that need not be installed
 
     def tell(samples: np.ndarray, rate: int) -> float:
         spectra = room.transform.stft.analysis(samples, 512, 256, win=room.hann(512)).transpose(2, 1, 0)

@@ -101,10 +101,10 @@ def _reliability(cells: list[Cell]) -> str:
 
 def _draw(cells: list[Cell]) -> None:
     """The reliability curve of every cell, and of all together."""
-    import matplotlib as mpl  # noqa: PLC0415  (only who draws waits for it)
+    import matplotlib as mpl  # only who draws waits for it
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415  (as above)
+    from matplotlib import pyplot as plt
 
     levels = np.linspace(0.02, 0.995, 100)
     figure, axes = plt.subplots(figsize=(5.2, 5.2), layout="constrained")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from localization.fix import Fix, Unfixed
 from localization.study.intervals import clustered_interval
 from localization.study.score import Match, Place, Score, Shot, score
 from localization.study.simulate import simulate
@@ -120,24 +121,28 @@ def _best(outcomes: Iterable[str]) -> str:
     return min((o if o in OUTCOMES else "stored" for o in outcomes), key=OUTCOMES.index, default="stored")
 
 
+def shot_of(shot: Fix | Unfixed, incident: str, outcome: str) -> Shot:
+    """A shot as the scorer takes it."""
+    places = tuple(
+        Place(
+            mode.place.east_m,
+            mode.place.north_m,
+            mode.ellipse,
+            (mode.covariance.ee_m2, mode.covariance.en_m2, mode.covariance.nn_m2),
+            mode.weight,
+        )
+        for mode in getattr(shot, "modes", ())
+    )
+    return Shot(shot.shot_id, shot.time_ns, shot.sound, places, incident, outcome)
+
+
 def shots_of(run: Run) -> list[Shot]:
     """The shots of a run as the scorer takes them."""
     last = {alert.incident_id: alert for alert in run.alerts}
     shots = []
     for shot in run.shots:
-        places = tuple(
-            Place(
-                mode.place.east_m,
-                mode.place.north_m,
-                mode.ellipse,
-                (mode.covariance.ee_m2, mode.covariance.en_m2, mode.covariance.nn_m2),
-                mode.weight,
-            )
-            for mode in getattr(shot, "modes", ())
-        )
         incident = run.incidents.get(shot.shot_id, "")
-        outcome = last[incident].outcome if incident in last else ""
-        shots.append(Shot(shot.shot_id, shot.time_ns, shot.sound, places, incident, outcome))
+        shots.append(shot_of(shot, incident, last[incident].outcome if incident in last else ""))
     return shots
 
 

@@ -25,10 +25,11 @@ from acoustic.instant import SECOND, seconds_between
 from alerts.alert import Alert
 from alerts.desk import Desk
 from benchmarks.__main__ import RESULTS, circumstances
+from benchmarks.accuracy.suite import shot_of
 from benchmarks.endurance.bed_table import rates, table
 from localization.fix import Fix, Unfixed
 from localization.locator import Locator
-from localization.study.score import Place, Score, Shot, score
+from localization.study.score import Score, Shot, score
 from sensors.health import Heartbeat
 from sensors.listener import Listener
 from shotfix import documents
@@ -221,20 +222,8 @@ def scored(bed: Any, tally: Tally) -> Score:
 
 
 def _shot(shot: Fix | Unfixed, tally: Tally) -> Shot:
-    places = ()
-    if isinstance(shot, Fix):
-        places = tuple(
-            Place(
-                mode.place.east_m,
-                mode.place.north_m,
-                mode.ellipse,
-                (mode.covariance.ee_m2, mode.covariance.en_m2, mode.covariance.nn_m2),
-                mode.weight,
-            )
-            for mode in shot.modes
-        )
     incident = tally.incidents.get(shot.shot_id, shot.shot_id)
-    return Shot(shot.shot_id, shot.time_ns, shot.sound, places, incident, tally.outcomes.get(incident, ""))
+    return shot_of(shot, incident, tally.outcomes.get(incident, ""))
 
 
 # the table
@@ -250,7 +239,7 @@ def build(minutes: int, *, sensors: int = 8, seed: int = 1, from_minute: int = 0
           sounds: Path | None = SOUNDS, most: int | None = None) -> Any:  # fmt: skip
     """A bed; with the labelled sounds where they are."""
     sys.path.insert(0, str(ROOT / "fixtures" / "builders"))
-    import bed  # noqa: PLC0415  (a script of the builders, not of a package)
+    import bed  # a script of the builders, not of a package
 
     return bed.Bed(minutes, sensors, seed, from_minute, busy, bed.sounds_of(sounds, most))
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.association import air_of, habits_of, search_of
-from benchmarks.association_scenes import SETTINGS, START_NS, TOLD_SIGMA_S, as_scene, judge, night, of_size
+from benchmarks.accuracy.association import air_of, habits_of, search_of, timed
+from benchmarks.association_scenes import SETTINGS, START_NS, TOLD_SIGMA_S, as_scene, night, of_size
 from localization.locator import Locator
-from localization.search import associate
 
 SIZES = ((100, 60.0), (1_024, 20.0), (10_000, 8.0))
 SEEDS = 3
@@ -53,15 +52,9 @@ def _cost(sensors: int, seconds: float) -> tuple[float, float, float]:
         habits = habits_of(SETTINGS["sparse"])
         habits.bangs *= sensors / 100
         habits.area_m2 = search.area_m2
-        assigned = associate(search, pulses.times, pulses.owner, sigma, habits)
-        took = []
-        for _ in range(REPEATS):
-            began = time.process_time()
-            associate(search, pulses.times, pulses.owner, sigma, habits)
-            took.append(time.process_time() - began)
-        said = [frozenset(np.flatnonzero(assigned == k).tolist()) for k in np.unique(assigned[assigned >= 0])]
-        costs.append(min(took) / len(pulses.times))
-        marks.append(judge(pulses.truth(), said).f1)
+        said, took_s = timed(search, pulses, sigma, habits, REPEATS)
+        costs.append(took_s / len(pulses.times))
+        marks.append(said.f1)
         counts.append(len(pulses.times))
     return float(np.median(costs)), float(np.mean(marks)), float(np.mean(counts))
 

@@ -26,10 +26,10 @@ BAND = signal.butter(2, [300.0, 5_000.0], "bandpass", fs=RATE_HZ, output="sos")
 
 def measure(_data: Path | None) -> str:
     try:
-        from obspy.signal.trigger import recursive_sta_lta, trigger_onset  # noqa: PLC0415  (a rival)
+        from obspy.signal.trigger import recursive_sta_lta, trigger_onset  # a rival
     except ImportError:
         return "The rival is not installed: `pip install obspy`, then run this again."
-    sound = _minute(USUAL)
+    sound = street_minute(USUAL).astype(np.float32)
     doubles = sound.astype(np.float64)
 
     def rival():
@@ -49,7 +49,7 @@ def measure(_data: Path | None) -> str:
         for piece in pieces:
             watch.look(piece)
 
-    loads = {shots: _minute(shots) for shots in LOADS}
+    loads = {shots: street_minute(shots).astype(np.float32) for shots in LOADS}
 
     def listen_in(length, sound=sound):
         listener = Listener("roof", full_scale_db_spl=110.0)
@@ -116,7 +116,8 @@ def _row(name: str, taken: dict[str, list[float]], rival: str | None) -> str:
     return f"| {name} | {channels:,.0f} | {ratios[0]:.1f}, {statistics.median(ratios):.1f}, {ratios[-1]:.1f} |"
 
 
-def _minute(shots: int):
+def street_minute(shots: int):
+    """A minute of the street with so many impulses in it."""
     generator = np.random.default_rng(1)
     sound = background(RATE_HZ, RATE_HZ * SECONDS, level_db_spl=55.0, slope_db_per_octave=-4.5, generator=generator)
     sound /= 50.0 * np.std(sound)
@@ -124,7 +125,7 @@ def _minute(shots: int):
         time_s = np.arange(RATE_HZ // 4) / RATE_HZ
         at = (5 + 7 * k) * RATE_HZ + 7
         sound[at : at + time_s.size] += 0.5 * (1.0 - time_s / 0.001) * np.exp(-time_s / 0.001)
-    return sound.astype(np.float32)
+    return sound
 
 
 def _memory_bound() -> float:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from acoustic.background import background
 from acoustic.block import AudioBlock
+from benchmarks.speed.front_end import RATE_HZ, SECONDS, street_minute
 from sensors.chunker import Chunker
 from sensors.hearing import Setup
 from shotfix.hearing_bench import Bench, encode_answer
@@ -22,8 +22,6 @@ from shotfix.hearing_pool import HearingPool, Submitted
 if TYPE_CHECKING:
     from sensors.chunk import AudioChunk
 
-RATE_HZ = 48_000
-SECONDS = 60
 REPEATS = 5
 BITS = 24
 LOADS = (0, 1, 7)  # impulses in the minute
@@ -157,11 +155,5 @@ def _chunks(shots: int) -> list[AudioChunk]:
 
 
 def _minute(shots: int):
-    generator = np.random.default_rng(1)
-    sound = background(RATE_HZ, RATE_HZ * SECONDS, level_db_spl=55.0, slope_db_per_octave=-4.5, generator=generator)
-    sound /= 50.0 * np.std(sound)
-    for k in range(shots):
-        time_s = np.arange(RATE_HZ // 4) / RATE_HZ
-        at = (5 + 7 * k) * RATE_HZ + 7
-        sound[at : at + time_s.size] += 0.5 * (1.0 - time_s / 0.001) * np.exp(-time_s / 0.001)
+    sound = street_minute(shots)
     return (np.round(np.clip(sound, -1.0, 0.99) * 2 ** (BITS - 1)) / 2 ** (BITS - 1)).astype(np.float32)
