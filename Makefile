@@ -6,12 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: help demo test check bench endurance system lock clean
+.PHONY: help demo test check audit bench endurance system lock clean
 
 help:
 	@echo "make demo       the built-in recorded night, from microphones to a webhook receiver"
 	@echo "make test       the whole test suite"
 	@echo "make check      style, types and import contracts"
+	@echo "make audit      known vulnerabilities of what is pinned (asks a service on the Internet)"
 	@echo "make bench      accuracy and speed beside rivals, into benchmarks/results/"
 	@echo "make endurance  the long forms of the reliability tests"
 	@echo "make system     Debian packages that parts of the work want (needs root)"
@@ -43,6 +44,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uvx pip-audit --strict --disable-pip --require-hashes -r requirements-dev.lock
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install -q -e ".[rivals]"

@@ -63,6 +63,7 @@ class AccessLog:
         self._store = store
         self._works = works
         self._waiting: deque[Access] = deque()
+        self._noted: set[tuple[str, str]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -88,6 +89,16 @@ class AccessLog:
         self._waiting.append(access)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._gather())
+
+    def note_once(self, access: Access) -> None:
+        """The same, unless it was noted since the start that this person saw what it is about; in the event loop."""
+        one = (access.who.casefold(), access.about)
+        if one in self._noted:
+            return
+        if len(self._noted) >= MOST_WAITING:
+            self._noted.clear()  # what is noted twice is as true as once
+        self._noted.add(one)
+        self.note(access)
 
     async def flush(self) -> None:
         """Write all that waits; what the record refuses waits on."""

@@ -96,6 +96,7 @@ async def opinion(call: Call) -> Response:
     """What a second reviewer says who does not know what the first said."""
     body: JudgeBody = call.body
     reviews, version = call.room.services.reviews, _version(call)
+    await call.room.access.flush()  # what they saw this second belongs to their word
 
     def say(name: str) -> Head:
         heard = _listened(call, name)
@@ -172,6 +173,7 @@ async def _mark(call: Call, act: Callable[[str], Head]) -> Response:
     """Do what changes nothing that others are told."""
     call.about = call.name("incident_id")
     head = await call.do(_do, call, call.about, act)
+    call.about = head.incident_id  # another, where the machine had made it part of that
     return await _done(call, head.version)
 
 

@@ -18,9 +18,12 @@ from shotfix.api.answers import AlertPage, HistoryEntry, Incident, IncidentPage,
 from shotfix.api.call import Call, Operation
 from shotfix.api.lists import Limit, ListQuery, RevisionQuery, cut, page_of
 from shotfix.api.problems import Problem
+from shotfix.api.shown import note_shown
 from shotfix.api.views import blind_of, is_in_hand, view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from alerts.record.ledger import Entry
@@ -43,19 +46,21 @@ class IncidentQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def alerts(call: Call) -> Response:
     """A page of alerts."""
-    return call.answer(await call.do(_alerts, call))
+    page, judged = await call.do(_alerts, call)
+    note_shown(call, judged)
+    return call.answer(page)
 
 
-def _alerts(call: Call) -> AlertPage:
+def _alerts(call: Call) -> tuple[AlertPage, list[str]]:
     query: ListQuery = call.query
     hidden = _hidden(call)
     wanted = page_of(query, published_only=not call.sees_unpublished, documents=True, hidden=hidden)
     with call.room.services.store.reading() as connection:
         page, following = cut(connection.execute(wanted).mappings().all(), query.limit)
-    whole = [row["document"] for row in page if is_intact(row["document"], row["sha256"])]
-    told: list[Any] = [view(document, sees_people=call.sees_people) for document in whole]
+    whole = [row for row in page if is_intact(row["document"], row["sha256"])]
+    told: list[Any] = [view(row["document"], sees_people=call.sees_people) for row in whole]
     blind = [call.room.services.reviews.blind(head.incident_id) for head in _named(call, hidden)]
-    return AlertPage(told, blind, following, len(page) - len(whole))
+    return AlertPage(told, blind, following, len(page) - len(whole)), _judged(whole)
 
 
 async def alert(call: Call) -> Response:
@@ -98,20 +103,24 @@ def _revisions(call: Call, alert_id: str) -> Revisions:
 
 async def incidents(call: Call) -> Response:
     """A page of incidents."""
-    return call.answer(await call.do(_incidents, call))
+    page, judged = await call.do(_incidents, call)
+    note_shown(call, judged)
+    return call.answer(page)
 
 
-def _incidents(call: Call) -> IncidentPage:
+def _incidents(call: Call) -> tuple[IncidentPage, list[str]]:
     query: ListQuery = call.query
     hidden = _hidden(call)
     wanted = page_of(query, published_only=not call.sees_unpublished, documents=False, hidden=hidden)
     with call.room.services.store.reading() as connection:
         page, following = cut(connection.execute(wanted).mappings().all(), query.limit)
-    return IncidentPage(
-        [answers.row_of(head_of(row)) for row in page],
-        [Withheld(head.incident_id, head.alert_id, head.version) for head in _named(call, hidden)],
-        following,
-    )
+    blind = [Withheld(head.incident_id, head.alert_id, head.version) for head in _named(call, hidden)]
+    return IncidentPage([answers.row_of(head_of(row)) for row in page], blind, following), _judged(page)
+
+
+def _judged(rows: Sequence[Any]) -> list[str]:
+    """Those of a page that show a first verdict beside which a second is wanted."""
+    return [row["incident_id"] for row in rows if row["wants_second"]]
 
 
 def _hidden(call: Call) -> list[str]:
@@ -193,7 +202,8 @@ async def queue(call: Call) -> Response:
 
     def read() -> Queue:
         waiting = reviews.queue(call.now_ns, call.who, query.limit, supervisor=call.has("supervisor"))
-        return Queue(tuple(answers.in_queue(each) for each in waiting), dict(reviews.waiting().items()))
+        counts = reviews.waiting(_hidden(call))
+        return Queue(tuple(answers.in_queue(each) for each in waiting), dict(counts.items()))
 
     return call.answer(await call.do(read))
 

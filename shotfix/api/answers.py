@@ -180,7 +180,10 @@ class InQueue(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """What waits for this person, the most urgent first; and how many wait for anybody, by what they want."""
+    """What waits for this person, the most urgent first; and how many wait for anybody, by what they want.
+
+    What you have in hand to say blindly what it was is among the ``second``, and nowhere else.
+    """
 
     waiting: tuple[InQueue, ...]
     counts: dict[str, int]

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 
 from shotfix.api import act_routes, alert_routes, audio, events, figure_routes, openapi, record_routes, sensor_routes
-from shotfix.api.door import Door, dressed, on_http
+from shotfix.api.door import Endpoint, dressed, on_http
 from shotfix.api.permissions import PERMISSIONS
 from shotfix.api.room import Room
 
@@ -76,12 +76,12 @@ class Api:
     def _route(self, operation: Operation) -> Route:
         if operation.right not in PERMISSIONS:
             raise LookupError(f"{operation.right}: nothing is served that no line permits")
-        door = Door(self.room, operation)
+        endpoint = Endpoint(self.room, operation)
 
-        async def endpoint(request: Request) -> Response:
-            return await door(request)
+        async def answer(request: Request) -> Response:
+            return await endpoint(request)
 
-        route = Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+        route = Route(operation.path, answer, methods=[operation.method], name=operation.name)
         if operation.streams and route.methods is not None:
             route.methods.discard("HEAD")  # a head of what never ends
         return route

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from alerts.record import tables
 from shotfix.api.call import Call, Operation
-from shotfix.api.problems import Problem
+from shotfix.api.problems import Problem, later
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +98,7 @@ def wav_of(flac: bytes) -> bytes:
     Problem
         When it cannot be decoded, or is longer than any clip.
     """
-    import soundfile  # noqa: PLC0415  (only who asks for it pays for it)
+    import soundfile  # only who asks for it pays for it
 
     try:
         with soundfile.SoundFile(io.BytesIO(flac)) as file:
@@ -117,12 +117,21 @@ def wav_of(flac: bytes) -> bytes:
 
 async def flac(call: Call) -> Response:
     """The clip as it was kept."""
-    return await call.do(_answer, call, FLAC)
+    return await _counted(call, FLAC)
 
 
 async def wav(call: Call) -> Response:
     """The clip as a phone plays it."""
-    return await call.do(_answer, call, WAV)
+    return await _counted(call, WAV)
+
+
+async def _counted(call: Call, media_type: str) -> Response:
+    """The clip, unless this person has fetched as many as one may."""
+    quota = call.room.sound
+    wait_s = quota.take(call.who, call.request.path_params["sha256"])
+    if wait_s:
+        raise later("too-many", f"{quota.most} clips in an hour is what one person may (people.clips_per_hour)", wait_s)
+    return await call.do(_answer, call, media_type)
 
 
 def _answer(call: Call, media_type: str) -> Response:

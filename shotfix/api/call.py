@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from alerts.words import plain
+from sensors.known_type import known
 from shotfix.api.permissions import EXACT_SENSORS, SEES_PEOPLE, SEES_UNPUBLISHED
 from shotfix.api.problems import Problem
 
@@ -153,9 +154,9 @@ def read_query(request: Request, wanted: type | None) -> Any:
             raise Problem("bad-request", "no query is expected here")
         return None
     try:
-        return finite(msgspec.convert(given, wanted, strict=False))
+        return finite(msgspec.convert(given, known(wanted), strict=False))
     except (msgspec.ValidationError, ValueError) as error:
-        raise Problem("bad-request", f"the query: {error}") from None
+        raise Problem("bad-request", f"the query: {error}{_known_words(wanted, str(error))}") from None
 
 
 def read_body(content: bytes, wanted: type) -> Any:
@@ -167,10 +168,22 @@ def read_body(content: bytes, wanted: type) -> Any:
         When it is not JSON, holds a member that is not expected, or a value out of range.
     """
     try:
-        return finite(msgspec.json.decode(content or b"{}", type=wanted))
+        return finite(msgspec.json.decode(content or b"{}", type=known(wanted)))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Problem("bad-request", f"the body: {words}") from None
+        raise Problem("bad-request", f"the body: {words}{_known_words(wanted, words)}") from None
+
+
+def _known_words(wanted: type, complaint: str) -> str:
+    """Which words a member takes, where it got another."""
+    at = re.search(r"enum value .*`\$\.(\w+)`$", complaint)
+    kinds = {field.name: field.type for field in msgspec.structs.fields(wanted)}
+    words = [word for word in _literals(kinds.get(at[1])) if isinstance(word, str)] if at else []
+    return f"; expected one of {', '.join(words)}" if words else ""
+
+
+def _literals(kind: Any) -> list[Any]:
+    return [each for one in get_args(kind) for each in (_literals(one) if get_args(one) else [one])]
 
 
 def finite(said: T) -> T:

@@ -1,4 +1,4 @@
-"""The door: who is let in, what of a request is read, and how every answer goes out, problems among them."""
+"""One endpoint of the API: who is let in, what of a request is read, and how every answer goes out, problems too."""
 
 from __future__ import annotations
 
@@ -43,11 +43,17 @@ HEADERS: Final = {
 UNREAD: Final = (401, 403, 411, 413, 415, 429)
 """Answers before a body was read: the connection ends with them, so that it is not read either."""
 _CHALLENGE: Final = {"www-authenticate": 'Bearer realm="shotfix"'}
+_SHOW: Final = "show a token: Authorization: Bearer ...; and nowhere else"
+_REMEDIES: Final = {
+    "expired": "this token has expired; ask whoever runs the centre for another: shotfix token add",
+    "idle": "this token lay unused for too long; ask whoever runs the centre to renew it: shotfix token renew",
+}
+"""For who shows what was right once; of one that was revoked nothing is told."""
 
 _log = logging.getLogger(__name__)
 
 
-class Door:
+class Endpoint:
     """One operation's end of HTTP.
 
     Parameters
@@ -108,15 +114,17 @@ class Door:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         person = services.people.of(token.strip()) if kind.lower() == "bearer" else None
         self._room.heed_people()
-        why = "unknown" if person is None else person.why_not(services.now_ns())
+        now_ns = services.now_ns()
+        why = "unknown" if person is None else services.people.why_not(person, now_ns)
         if person is not None and not why:
+            services.people.use(person, now_ns)
             return person
         locked_s = self._room.attempts.fail(address) if token else 0.0
         if locked_s:
             raise later("too-many", "too many wrong tokens came from this address; wait", locked_s)
         if token:
             _log.warning("a token that is %s was shown from %s", why, plain(address))
-        raise Problem("no-token", "show a token: Authorization: Bearer ...; and nowhere else", dict(_CHALLENGE))
+        raise Problem("no-token", _REMEDIES.get(why, _SHOW), dict(_CHALLENGE))
 
     async def _answer(self, call: Call) -> Response:
         """Do it, and write down who did; what may not go out unlogged is written down first."""

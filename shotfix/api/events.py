@@ -15,6 +15,7 @@ from alerts.record.store import StoreError
 from shotfix.api import answers
 from shotfix.api.call import Call, Operation
 from shotfix.api.problems import Problem, later
+from shotfix.api.shown import note_shown
 from shotfix.api.views import view
 
 if TYPE_CHECKING:
@@ -157,8 +158,11 @@ class _Stream(Response):
     async def _still_may(self) -> bool:
         services = self._call.room.services
         await self._call.room.look_at_people()
-        why = services.people.why_not(self._call.person, services.now_ns())
-        if why:
+        now_ns = services.now_ns()
+        why = services.people.why_not(self._call.person, now_ns)
+        if not why:
+            services.people.use(self._call.person, now_ns)  # who listens is there
+        else:
             self._feed.counts.revoked += 1
             await self._write(f"event: ended\ndata: {why}\n\n")
             await self._end()
@@ -167,7 +171,10 @@ class _Stream(Response):
     async def _texts(self, found: Sequence[Event]) -> str:
         # Of old events too: who comes back with an earlier number would be told what is withheld everywhere else.
         hidden = await self._call.room.withheld.of(self._call.who)
-        return "".join(text for event in found if (text := told(self._call, event, hidden)))
+        texts = [(event, text) for event in found if (text := told(self._call, event, hidden))]
+        judged = (event.entry.about for event, _ in texts if event.shows_first and event.entry.about not in hidden)
+        note_shown(self._call, judged)
+        return "".join(text for _, text in texts)
 
     async def _write(self, text: str) -> None:
         await self._put({"type": "http.response.body", "body": text.encode(), "more_body": True})

@@ -18,6 +18,8 @@ from alerts.record.entry import Entry
 from alerts.record.intact import is_intact
 from alerts.record.ledger import Ledger
 from alerts.record.store import StoreError
+from sensors.known_type import known
+from shotfix.api.views import is_reviewed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,11 +48,14 @@ class Event:
         Of an ``alert``: the revision's.
     published : bool
         Whether its incident was ever published, up to this revision.
+    shows_first : bool
+        Whether it shows a first verdict beside which a second is wanted.
     """
 
     entry: Entry
     document: bytes | None = None
     published: bool = False
+    shows_first: bool = False
 
     @property
     def sequence(self) -> int:
@@ -210,9 +215,9 @@ class Feed:
 
 def _event(connection: sa.Connection, entry: Entry) -> Event:
     if entry.kind != "alert":
-        return Event(entry)
+        return Event(entry, shows_first=entry.kind == "opinion" and _wants_second(connection, entry.about))
     try:
-        alert, named = tables.alert, msgspec.json.decode(entry.body, type=_Revision)
+        alert, named = tables.alert, msgspec.json.decode(entry.body, type=known(_Revision))
     except msgspec.DecodeError:  # somebody altered the ledger: the audit names the entry, and events go on
         return Event(entry)
     mine = alert.c.alert_id == named.alert_id
@@ -225,4 +230,12 @@ def _event(connection: sa.Connection, entry: Entry) -> Event:
         row = None
     before = sa.select(alert.c.number).where(mine, alert.c.revision <= named.revision, alert.c.outcome == "published")
     published = connection.execute(before.limit(1)).first() is not None
-    return Event(entry, None if row is None else row.document, published)
+    document = None if row is None else row.document
+    judged = document is not None and is_reviewed(document) and _wants_second(connection, entry.about)
+    return Event(entry, document, published, judged)
+
+
+def _wants_second(connection: sa.Connection, incident_id: str) -> bool:
+    row = tables.incident.c
+    wanted = sa.select(row.wants_second).where(row.incident_id == incident_id)
+    return bool(connection.execute(wanted).scalar_one_or_none())

@@ -17,11 +17,13 @@ from alerts.record.intact import is_intact
 from alerts.review.accounting import accounting
 from alerts.review.agreement import AgreementReport, report
 from alerts.review.reviewed import reviewed
+from sensors.known_type import known
 from shotfix.api import answers
 from shotfix.api.call import Call, Operation
 from shotfix.api.lists import Span, span_conditions
 from shotfix.api.problems import Problem
 from shotfix.api.record_answers import Accounts, Festival, FestivalCount
+from shotfix.api.views import blind_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -31,9 +33,9 @@ MOST_READ: Final = 20_000
 
 
 class FigureQuery(Span, frozen=True, forbid_unknown_fields=True):
-    """Of which incidents: a span of their first rounds, and in which mode they were heard."""
+    """Of which incidents: a span of their first rounds, and the mode in which they were heard, or the centre's own."""
 
-    mode: ModeOfUse = "live"
+    mode: ModeOfUse | None = None
 
     def whole(self) -> tuple[int, int]:
         """Both bounds; all of time where one is not given.
@@ -59,9 +61,20 @@ async def accounts(call: Call) -> Response:
 def _accounts(call: Call) -> Accounts:
     query: FigureQuery = call.query
     since_ns, until_ns = query.whole()
-    found = accounting(call.room.services.store, since_ns, until_ns, (query.mode,))
+    mode = _mode(call)
+    found = accounting(call.room.services.store, since_ns, until_ns, (mode,), _hidden(call))
     same = {name: getattr(found, name) for name in Accounts.__struct_fields__ if hasattr(found, name)}
-    return Accounts(since=answers.instant(since_ns), until=answers.instant(until_ns), mode=query.mode, **same)
+    return Accounts(since=answers.instant(since_ns), until=answers.instant(until_ns), mode=mode, **same)
+
+
+def _mode(call: Call) -> ModeOfUse:
+    query: FigureQuery = call.query
+    return query.mode or call.room.services.mode
+
+
+def _hidden(call: Call) -> frozenset[str]:
+    """What this person has in hand to say blindly what it was: the figures without it and with it would tell."""
+    return blind_of(call.room.services.reviews, call.who, call.now_ns)
 
 
 async def agreement(call: Call) -> Response:
@@ -71,7 +84,7 @@ async def agreement(call: Call) -> Response:
 
 def _agreement(call: Call) -> AgreementReport:
     query: FigureQuery = call.query
-    found = report(reviewed(call.room.services.store, *query.whole(), (query.mode,)))
+    found = report(reviewed(call.room.services.store, *query.whole(), (_mode(call),)), _hidden(call))
     return found if call.sees_people else replace(found, reviewers=())
 
 
@@ -97,7 +110,9 @@ async def festival(call: Call) -> Response:
 def _festival(call: Call) -> Festival:
     query: FigureQuery = call.query
     row, alert = tables.incident, tables.alert
-    standing = [*span_conditions(query.whole()), row.c.merged_into.is_(None), row.c.mode == query.mode]
+    hidden = _hidden(call)
+    standing = [*span_conditions(query.whole()), row.c.merged_into.is_(None), row.c.mode == _mode(call)]
+    standing += [row.c.incident_id.not_in(hidden)] if hidden else []
     last = sa.and_(alert.c.alert_id == row.c.alert_id, alert.c.revision == row.c.revision)
     wanted = (
         sa.select(row.c.outcome, alert.c.document, alert.c.sha256)
@@ -108,7 +123,7 @@ def _festival(call: Call) -> Festival:
     )
     found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     unexpected: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
-    decoder, read = msgspec.json.Decoder(_Said), 0
+    decoder, read = msgspec.json.Decoder(known(_Said)), 0
     with call.room.services.store.reading() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(row).where(*standing)).scalar_one()
         for outcome, document, sha256 in connection.execute(wanted).yield_per(200):
@@ -122,7 +137,8 @@ def _festival(call: Call) -> Festival:
                 mine = found[event.name, event.kind]
                 mine[outcome] += 1
                 mine["over_budget"] += event.over_budget
-    return Festival(tuple(_count(*name, found[name]) for name in sorted(found)), dict(unexpected), count, read)
+    events = tuple(_count(*name, found[name]) for name in sorted(found))
+    return Festival(events, dict(unexpected), count, read, len(hidden))
 
 
 def _count(name: str, kind: str, counts: Counter[str]) -> FestivalCount:

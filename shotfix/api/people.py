@@ -18,11 +18,14 @@ from acoustic.instant import check_instant, instant_text, parse_instant
 from alerts.act import NO_PERSON
 from alerts.words import plain
 from shotfix.api.permissions import ROLES, Role
+from shotfix.api.token_uses import BY_ITSELF, Uses, UsesError, uses_file
 from shotfix.disk import why_not_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from shotfix.api.token_uses import IdleRule
 
 PEOPLE: Final = "people.toml"
 """The file's name, in the centre's data folder."""
@@ -36,7 +39,8 @@ LOOK_S: Final = 0.5
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_KEYS: Final = frozenset({"name", "roles", "sha256", "created", "expires", "revoked"})
+_OPTIONAL: Final = frozenset({"renewed", "revoked"})
+_KEYS: Final = frozenset({"name", "roles", "sha256", "created", "expires"}) | _OPTIONAL
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +65,8 @@ class Person:
         UTC; it counts before ``expires_ns``.
     revoked_ns : int or None
         From when on it counts no more.
+    renewed_ns : int or None
+        When somebody last said that it is still wanted: from then on it counts as used anew.
 
     Raises
     ------
@@ -74,6 +80,7 @@ class Person:
     created_ns: int
     expires_ns: int
     revoked_ns: int | None = None
+    renewed_ns: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name.casefold() in NO_PERSON:
@@ -87,8 +94,9 @@ class Person:
         check_instant(self.expires_ns, "expires")
         if self.expires_ns <= self.created_ns:
             raise ValueError("it expires after it was created")
-        if self.revoked_ns is not None:
-            check_instant(self.revoked_ns, "revoked")
+        for name, at_ns in (("revoked", self.revoked_ns), ("renewed", self.renewed_ns)):
+            if at_ns is not None:
+                check_instant(at_ns, name)
 
     def why_not(self, now_ns: int) -> str:
         """Why it does not count at this instant, as "expired" or "revoked"; empty when it does."""
@@ -132,29 +140,29 @@ def decode_people(content: bytes, where: str) -> tuple[Person, ...]:
 
 def encode_people(people: tuple[Person, ...]) -> bytes:
     """The file's bytes."""
-    import tomli_w  # noqa: PLC0415  (only who writes pays for it)
+    import tomli_w  # only who writes pays for it
 
     return tomli_w.dumps({"person": [_table(person) for person in people]}).encode()
 
 
 def _table(person: Person) -> dict[str, Any]:
-    revoked = {} if person.revoked_ns is None else {"revoked": instant_text(person.revoked_ns, 0)}
+    later = {"renewed": person.renewed_ns, "revoked": person.revoked_ns}
     return {
         "name": person.name,
         "roles": list(person.roles),
         "sha256": person.sha256,
         "created": instant_text(person.created_ns, 0),
         "expires": instant_text(person.expires_ns, 0),
-    } | revoked
+    } | {key: instant_text(at_ns, 0) for key, at_ns in later.items() if at_ns is not None}
 
 
 def _person(entry: object, where: str) -> Person:
-    if not isinstance(entry, dict) or set(entry) - _KEYS or _KEYS - {"revoked"} - set(entry):
-        raise PeopleError(f"{where}: has name, roles, sha256, created, expires, and revoked where it is")
+    if not isinstance(entry, dict) or set(entry) - _KEYS or _KEYS - _OPTIONAL - set(entry):
+        raise PeopleError(f"{where}: has name, roles, sha256, created, expires, and where it is so renewed and revoked")
     roles = entry["roles"]
     if not isinstance(roles, list) or not all(isinstance(each, str) for each in (*roles, entry["name"])):
         raise PeopleError(f"{where}: name is a text, and roles a list of texts")
-    revoked = entry.get("revoked")
+    renewed, revoked = (entry.get(key) for key in sorted(_OPTIONAL))
     try:
         return Person(
             name=str(entry["name"]),
@@ -163,6 +171,7 @@ def _person(entry: object, where: str) -> Person:
             created_ns=_instant(entry["created"]),
             expires_ns=_instant(entry["expires"]),
             revoked_ns=None if revoked is None else _instant(revoked),
+            renewed_ns=None if renewed is None else _instant(renewed),
         )
     except ValueError as error:
         raise PeopleError(f"{where}: {error}") from None
@@ -198,6 +207,7 @@ class People:
 
     A change of the file counts within `LOOK_S`. Without a file there is nobody. A file that others may write, or that
     cannot be read as one, changes nothing while people are known from before: ``trouble`` says so until it is mended.
+    What lay unused for too long counts no more; uses are remembered beside the file, by `keep`.
 
     Parameters
     ----------
@@ -205,9 +215,11 @@ class People:
         The file.
     seconds : callable
         A clock that never goes back, in seconds.
+    idle : IdleRule
+        How long a token may lie unused.
     """
 
-    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, seconds: Callable[[], float] = time.monotonic, idle: IdleRule = BY_ITSELF) -> None:
         self.path = path
         self.trouble = ""
         """Why the file is not believed; empty when it is."""
@@ -218,6 +230,11 @@ class People:
         self._by_digest: dict[str, Person] = {}
         self._seen: tuple[int, ...] | None = None
         self._looked_s: float | None = None
+        self._uses = Uses(uses_file(path), idle, seconds)
+        try:
+            self._uses.take_up()
+        except (UsesError, OSError) as error:
+            _log.error("how long tokens lay unused is forgotten, and counts anew from now on: %s", plain(str(error)))
 
     def __len__(self) -> int:
         self.look()
@@ -241,12 +258,29 @@ class People:
         return tuple(self._by_digest.values())
 
     def why_not(self, person: Person, now_ns: int) -> str:
-        """Why a person who was let in counts no more: "revoked", "expired", "changed"; empty when they still do."""
+        """Why somebody counts no more: "revoked", "expired", "idle", "changed"; empty when they still do."""
         self.look()
         now = self._by_digest.get(person.sha256)
         if now is None:
             return "revoked"
-        return now.why_not(now_ns) or ("" if now == person else "changed")
+        idle = "idle" if self._uses.is_idle(now) else ""
+        return now.why_not(now_ns) or idle or ("" if now == person else "changed")
+
+    def use(self, person: Person, now_ns: int) -> None:
+        """Somebody whose token counts shows it; remembered in memory, which costs nothing."""
+        self._uses.note(person, now_ns)
+
+    def keep(self) -> None:
+        """Write down how long each token has lain unused: each hour, and at the end.
+
+        Raises
+        ------
+        OSError
+            When the disk refuses.
+        """
+        self.look()
+        if known := self._by_digest:  # nobody: there may be no file of people, or one that is broken
+            self._uses.keep(known)
 
     def is_due(self) -> bool:
         """Whether it is time to look at the file again."""
@@ -294,4 +328,5 @@ class People:
         fresh = {person.sha256: person for person in people}
         if fresh != self._by_digest:
             self.revision += 1
+        self._uses.follow(people)
         self._by_digest, self._seen, self.trouble = fresh, seen, ""

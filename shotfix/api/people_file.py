@@ -1,4 +1,4 @@
-"""The file of people, written: a token added, tokens revoked; whole or not at all, one writer at a time."""
+"""The file of people, written: a token added, tokens renewed or revoked; whole or not at all, one writer at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shotfix.api.people import PeopleError, Person, digest_of, encode_people, ne
 from shotfix.disk import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from shotfix.api.permissions import Role
@@ -61,19 +61,48 @@ def revoke_tokens(path: Path, name: str | None, token_id: str | None, now_ns: in
     PeopleError, OSError, LockedError
         When the file cannot be used.
     """
+    at_ns = now_ns // SECOND * SECOND
+    words = "no such token, or it is revoked already; shotfix token list names them"
+    meant = (name, token_id, words)
+    return _mark(path, meant, lambda one: one.revoked_ns is None, lambda one: replace(one, revoked_ns=at_ns))
+
+
+def renew_tokens(path: Path, name: str | None, token_id: str | None, now_ns: int) -> tuple[Person, ...]:
+    """Mark tokens that lay unused as wanted: all of a person's, or one; when they expire stays as it was.
+
+    Raises
+    ------
+    LookupError
+        When there is none that is neither revoked nor expired.
+    PeopleError, OSError, LockedError
+        When the file cannot be used.
+    """
+    at_ns = now_ns // SECOND * SECOND
+    words = "no such token, or it is revoked or expired; shotfix token add gives another"
+    meant = (name, token_id, words)
+    return _mark(path, meant, lambda one: not one.why_not(now_ns), lambda one: replace(one, renewed_ns=at_ns))
+
+
+def _mark(
+    path: Path,
+    meant: tuple[str | None, str | None, str],
+    may: Callable[[Person], bool],
+    marked: Callable[[Person], Person],
+) -> tuple[Person, ...]:
+    """Change those that are meant by a name or by digits, and may be changed; the words say that there is none."""
+    name, token_id, words = meant
     if not path.exists():
         raise LookupError("nobody has a token")
-    now_ns = now_ns // SECOND * SECOND
     with _alone(path):
         people = read_people(path)
-        gone = [person for person in people if person.revoked_ns is None and _is_meant(person, name, token_id)]
-        if not gone:
-            raise LookupError("no such token, or it is revoked already; shotfix token list names them")
-        if token_id is not None and len(gone) > 1:
+        found = [person for person in people if may(person) and _is_meant(person, name, token_id)]
+        if not found:
+            raise LookupError(words)
+        if token_id is not None and len(found) > 1:
             raise LookupError("several tokens begin with these digits; give more of them")
-        revoked = {person.sha256: replace(person, revoked_ns=now_ns) for person in gone}
-        _write(path, tuple(revoked.get(person.sha256, person) for person in people))
-    return tuple(revoked.values())
+        changed = {person.sha256: marked(person) for person in found}
+        _write(path, tuple(changed.get(person.sha256, person) for person in people))
+    return tuple(changed.values())
 
 
 def _is_meant(person: Person, name: str | None, token_id: str | None) -> bool:

@@ -15,7 +15,7 @@ ASK_LATER_S: Final = 1
 
 CODES: Final[dict[str, tuple[int, str]]] = {
     "bad-request": (400, "The query, a header or the body is not as the documentation has it."),
-    "no-token": (401, "There is no token, or it is nobody's, expired or revoked."),
+    "no-token": (401, "There is no token, or it is nobody's, expired, revoked, or lay unused for too long."),
     "not-permitted": (403, "The role of this token may not do that."),
     "unknown": (404, "There is no such thing, or none that this role is told of."),
     "method": (405, "The path is right, the method is not."),
@@ -28,7 +28,10 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "objection": (422, "It makes no sense for this incident as it stands."),
     "key-reused": (422, "The Idempotency-Key was used before, for another request."),
     "no-version": (428, "Say which version you decide about: If-Match, or `version` in the body."),
-    "too-many": (429, "Too many requests at once, or too many wrong tokens; Retry-After says when to come again."),
+    "too-many": (
+        429,
+        "Too many requests at once, too many wrong tokens, or too much sound; Retry-After says when to come again.",
+    ),
     "fault": (500, "A fault of ours; the log has it under `reference`."),
     "busy": (503, "The centre is busy; nothing was done. Ask again."),
     "record": (503, "The record cannot be read or written just now; nothing was done."),

@@ -64,7 +64,8 @@ class AccessPage(msgspec.Struct, frozen=True):
 class Accounts(msgspec.Struct, frozen=True):
     """What came of the published alerts of a span of time, and what is known to have been missed.
 
-    The states are never added up: an alert that nothing was found of is neither right nor wrong.
+    The states are never added up: an alert that nothing was found of is neither right nor wrong. What you have in hand
+    to say blindly what it was is ``held_back`` from all of it, whenever it was.
     """
 
     since: Instant
@@ -81,6 +82,7 @@ class Accounts(msgspec.Struct, frozen=True):
     known_misses: int
     never_told: int
     affirmed: int
+    held_back: int
 
 
 class CourierState(msgspec.Struct, frozen=True):
@@ -133,10 +135,12 @@ class FestivalCount(msgspec.Struct, frozen=True):
 class Festival(msgspec.Struct, frozen=True):
     """Incidents by the event that was expected there and then; ``read`` of ``incidents`` were looked into.
 
-    Not read are those beyond a bound, and those whose last revision was altered in the record.
+    Not read are those beyond a bound, and those whose last revision was altered in the record. What you have in hand to
+    say blindly what it was is ``held_back`` from all of it, whenever it was.
     """
 
     events: tuple[FestivalCount, ...]
     unexpected: dict[str, int]
     incidents: int
     read: int
+    held_back: int

@@ -26,6 +26,7 @@ from shotfix.api.record_answers import (
     LedgerPage,
     Revived,
 )
+from shotfix.api.views import blind_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -187,6 +188,10 @@ def _dead(call: Call) -> tuple[DeadDelivery, ...]:
         .order_by(box.outbox_id.desc())
         .limit(MOST_DEAD)
     )
+    hidden = blind_of(call.room.services.reviews, call.who, call.now_ns)
+    if hidden:  # that it was sent says that it was published, and when
+        mine = sa.select(tables.incident.c.alert_id).where(tables.incident.c.incident_id.in_(hidden))
+        wanted = wanted.where(box.alert_id.not_in(mine))
     with call.room.services.store.reading() as connection:
         rows = connection.execute(wanted).all()
     return tuple(

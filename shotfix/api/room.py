@@ -12,6 +12,7 @@ from shotfix.api.access_log import AccessLog
 from shotfix.api.attempts import Attempts
 from shotfix.api.feed import Feed
 from shotfix.api.repeats import Repeats
+from shotfix.api.sound_quota import SoundQuota
 from shotfix.api.token_log import TokenLog
 from shotfix.api.withholding import Withholding
 from shotfix.api.works import Works
@@ -42,6 +43,7 @@ class Room:
         self.stopped = False
         self.works = Works()
         self.attempts = Attempts()
+        self.sound = SoundQuota(services.clips_per_hour)
         self.access = AccessLog(services.store, self.works)
         self.repeats = Repeats()
         self.named_clips = services.named_clips

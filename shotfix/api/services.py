@@ -7,11 +7,14 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from shotfix.api.sound_quota import CLIPS_PER_HOUR
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
+    from alerts.alert import ModeOfUse
     from alerts.record.outbox import Outbox
     from alerts.record.store import Store
     from alerts.review.acts import Decision
@@ -59,8 +62,12 @@ class Services:
         Known to this centre alone; opaque names are made with it. See `read_key`.
     audio_for_researchers : bool
         Whether that role may fetch sound.
+    clips_per_hour : int
+        Different clips that one person may fetch.
     most_streams : int
         Event streams at one moment.
+    mode : str
+        Of this centre's own alerts: what figures are of where nobody asks for another.
     """
 
     store: Store
@@ -75,7 +82,9 @@ class Services:
     now_ns: Callable[[], int]
     key: bytes = field(repr=False)
     audio_for_researchers: bool = False
+    clips_per_hour: int = CLIPS_PER_HOUR
     most_streams: int = 1_000
+    mode: ModeOfUse = "live"
 
     def __post_init__(self) -> None:
         if len(self.key) < KEY_BYTES:

@@ -1,4 +1,4 @@
-"""The log of tokens: the ledger tells who was given one, and from whom it was taken, though a file holds them."""
+"""The log of tokens: the ledger tells who got one, whose was renewed, whose was taken, though a file holds them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from acoustic.instant import instant_text
 from alerts.record.ledger import Ledger
 from alerts.record.store import StoreError
+from sensors.known_type import known
 from shotfix.api.people_file import token_id_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Token:
     roles: tuple[str, ...]
     expires: str
     state: Literal["given", "revoked", "removed"]
+    renewed: str | None = None
 
 
 class TokenLog:
@@ -86,7 +88,7 @@ class TokenLog:
     def _changed(self, now: dict[str, Token]) -> list[Token]:
         told: dict[str, Token] = {}
         for entry in Ledger(self._store).entries(kinds=("token",)):
-            said = msgspec.json.decode(entry.body, type=Token)
+            said = msgspec.json.decode(entry.body, type=known(Token))
             told[said.token_id] = said
         gone = [token for name, token in told.items() if name not in now and token.state != "removed"]
         changed = [token for name, token in now.items() if told.get(name) != token]
@@ -99,4 +101,5 @@ class TokenLog:
 
 def _token(person: Person) -> Token:
     state: Literal["given", "revoked"] = "given" if person.revoked_ns is None else "revoked"
-    return Token(token_id_of(person), person.name, person.roles, instant_text(person.expires_ns, 0), state)
+    renewed = None if person.renewed_ns is None else instant_text(person.renewed_ns, 0)
+    return Token(token_id_of(person), person.name, person.roles, instant_text(person.expires_ns, 0), state, renewed)

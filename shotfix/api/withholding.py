@@ -6,10 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from alerts.review.case import same_person
-from shotfix.api.views import held_for_second
 
 if TYPE_CHECKING:
-    from alerts.review.reviews import Reviews
     from shotfix.api.services import Services
     from shotfix.api.works import Works
 
@@ -49,11 +47,6 @@ class Withholding:
         async with self._lock:
             changes, now_s = self._services.store.changes, asyncio.get_running_loop().time()
             if changes != self._changes or now_s >= self._until_s:
-                self._held = await self._works.do(_held, self._services.reviews, self._services.now_ns())
+                self._held = await self._works.do(self._services.reviews.held_blind, self._services.now_ns())
                 self._changes, self._until_s = changes, now_s + KEPT_S
             return frozenset(name for name, holder in self._held if same_person(holder, who))
-
-
-def _held(reviews: Reviews, at_ns: int) -> list[tuple[str, str]]:
-    some = held_for_second(reviews.store, at_ns)
-    return [(name, holder) for name, holder in some if reviews.must_be_blind(name, holder, at_ns)]

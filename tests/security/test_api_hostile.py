@@ -145,6 +145,30 @@ def test_nobody_writes_what_their_body_was_not_asked_for(store, tmp_path):
     played(play, store, tmp_path)
 
 
+IDENTITIES = (
+    "x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username", "x-forwarded-groups", "x-forwarded-access-token",
+    "x-auth-request-user", "x-auth-request-email", "x-auth-request-access-token", "remote-user", "x-remote-user", "x-user",
+    "x-webauth-user", "x-authenticated-userid", "x-ms-client-principal-name", "cf-access-jwt-assertion", "x-goog-iap-jwt-assertion",
+    "x-amzn-oidc-identity", "ssl-client-verify", "x-ssl-client-verify", "x-ssl-client-s-dn", "x-client-cert",
+    "x-forwarded-client-cert", "proxy-authorization", "cookie",
+)  # fmt: skip
+"""In which proxies say whom they let in: a token is asked for all the same, and it alone says who speaks."""
+
+
+def test_no_header_of_a_proxy_says_who_somebody_is(store, tmp_path):
+    async def play(city):
+        for said in ("supervisor", "SUCCESS", f"Bearer {city.tokens['supervisor']}", city.tokens["supervisor"]):
+            sent = {name.replace("-", "_"): said for name in IDENTITIES}
+            assert (await city.ask("GET", "/me", None, **sent)).status == 401
+            assert (await city.ask("GET", "/me", "analyst", **sent)).json["name"] == "analyst"
+            assert (await city.ask("GET", "/ledger", "analyst", **sent)).status == 403
+        await city.api.room.access.flush()
+        page = (await city.get("/access", "auditor")).json["accesses"]
+        assert {entry["who"] for entry in page} <= {"analyst", "auditor"}
+
+    played(play, store, tmp_path)
+
+
 def test_the_address_in_the_access_log_is_the_sockets_whatever_headers_say(store, tmp_path):
     async def play(city):
         city.tell("a")

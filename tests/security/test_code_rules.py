@@ -12,8 +12,8 @@ ROOMS = ("acoustic", "sensors", "localization", "alerts", "shotfix")
 
 PICKLES = {"shotfix/checkpoint.py"}
 """The one place that unpickles: it checks whose the file is first, see tests/shotfix/test_checkpoint.py."""
-STARTS_PROGRAMS = {"alerts/record/backup.py", "sensors/time_source.py", "shotfix/demo.py"}
-"""pg_dump, chronyc and our own loopback receiver; each with a list of arguments."""
+STARTS_PROGRAMS = {"alerts/record/server_copy.py", "sensors/time_source.py", "shotfix/demo.py"}
+"""pg_dump and pg_restore, chronyc and our own loopback receiver; each with a list of arguments."""
 DICE = {"sensors/supervised.py", "sensors/uplink.py", "shotfix/city_street.py", "shotfix/ingest_nats.py"}
 """Waits that are not to fall together, and a city that is drawn: nothing that must not be guessed."""
 

@@ -71,6 +71,21 @@ def test_a_night_at_the_desk(record_store, tmp_path):
     played(play, record_store, tmp_path)
 
 
+@pytest.mark.parametrize("path", ["/accounting", "/agreement", "/festival"])
+def test_figures_are_of_the_centres_own_mode_where_nobody_asks_for_another(store, tmp_path, path):
+    async def play(city):
+        own = (await city.get(path, "supervisor")).json
+        assert own == (await city.get(f"{path}?mode=exercise", "supervisor")).json
+        assert own != (await city.get(f"{path}?mode=live", "supervisor")).json, "where the only incident is"
+
+    async def told(city):
+        name = city.tell("a")
+        await city.act(name, "judge", body={"judgement": "fireworks"})
+        await play(city)
+
+    played(told, store, tmp_path, mode="exercise")
+
+
 def test_an_act_is_of_what_was_looked_at(store, tmp_path):
     async def play(city):
         name = city.tell("a", llr=REVIEW)
@@ -210,6 +225,12 @@ def test_what_makes_no_sense_is_refused(store, tmp_path):
         assert (await city.act(name, "merge", body={"into": "i0"})).code == "unknown"
         assert (await city.act(name, "opinion", body={"judgement": "other"})).code == "objection"
         assert (await city.ask("POST", "/incidents/i0/note", body={"text": "x"})).code == "unknown"
+        far = await city.act(name, "place", body={"latitude": 41.0, "longitude": -72.67, "radius_m": 20})
+        assert far.code == "objection"
+        assert "85 km from where it was heard; check latitude and longitude" in far.json["detail"]
+        aliens = await city.act(name, "judge", body={"judgement": "aliens"})
+        assert "expected one of gunfire, fireworks, vehicle" in aliens.json["detail"]
+        assert "expected one of" in (await city.get("/incidents?outcome=x")).json["detail"]
         for kind, body in (
             ("judge", {"judgement": "aliens"}),
             ("judge", {"judgement": "gunfire", "extra": 1}),

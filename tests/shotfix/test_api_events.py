@@ -11,9 +11,8 @@ import sqlite3
 import pytest
 
 from alerts.record.store import Store, StoreError
-from alerts.review.reviews import ReviewRules
+from alerts.review.reviews import ReviewRules, Reviews
 from shotfix.api import events, feed
-from shotfix.api.views import held_for_second
 from tests.api_city import REVIEW, played
 from tests.shotfix.stations import until
 
@@ -156,13 +155,13 @@ def test_who_must_be_blind_is_told_nothing_of_what_was_before(record_store, tmp_
 
 
 def test_what_is_withheld_is_read_once_for_all_who_listen(store, tmp_path, monkeypatch):
-    read = []
+    read, held_blind = [], Reviews.held_blind
 
     def counted(*given):
         read.append(given)
-        return held_for_second(*given)
+        return held_blind(*given)
 
-    monkeypatch.setattr("shotfix.api.withholding.held_for_second", counted)
+    monkeypatch.setattr(Reviews, "held_blind", counted)
 
     async def play(city):
         city.tell("a")

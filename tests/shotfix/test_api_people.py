@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acoustic.instant import SECOND
+from acoustic.instant import SECOND, instant_text
 from alerts.act import NO_PERSON
 from alerts.record.store import Store, StoreError
 from shotfix.api import attempts
@@ -36,8 +37,10 @@ from shotfix.api.people_file import add_token, revoke_tokens, token_id_of
 from shotfix.api.permissions import ROLES
 from shotfix.api.services import KEY_BYTES, read_key
 from shotfix.api.token_log import TokenLog
+from shotfix.api.token_uses import DAY_S, uses_file
 from shotfix.commands_tokens import ROLES as SAID_ROLES
 from shotfix.commands_tokens import token as token_commands
+from shotfix.config import SiteConfig, SiteIdentity
 from tests.api_city import played
 from tests.strategies import NIGHT_NS
 
@@ -52,6 +55,7 @@ people_of_any_kind = st.builds(
     created_ns=st.integers(0, 10**9).map(lambda s: s * SECOND),
     expires_ns=st.integers(10**9 + 1, 4 * 10**9).map(lambda s: s * SECOND),
     revoked_ns=st.none() | st.integers(0, 4 * 10**9).map(lambda s: s * SECOND),
+    renewed_ns=st.none() | st.integers(0, 4 * 10**9).map(lambda s: s * SECOND),
 )
 
 
@@ -272,9 +276,9 @@ def test_a_host_is_one_host_whichever_of_its_addresses_it_takes():
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """As if a site.toml named this file."""
-    path = tmp_path / "data" / "people.toml"
-    monkeypatch.setattr("shotfix.commands_tokens._file", lambda _: path)
-    return path
+    config = SiteConfig(SiteIdentity("Harbour", tmp_path / "data"), tmp_path / "network.toml")
+    monkeypatch.setattr("shotfix.commands_tokens._site", lambda _: config)
+    return config.people_file
 
 
 def said(*words, code=0):
@@ -301,6 +305,35 @@ def test_the_commands_add_list_and_revoke(site):
     assert site.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_commands_tell_what_lies_unused_and_renew_it(site):
+    for name, role in (("d.ortiz", "analyst"), ("cad", "courier"), ("new", "analyst")):
+        said("add", "--name", name, "--role", role)
+    clock = Clock()
+    people = People(site, clock)
+    for person in people.everybody()[:2]:
+        people.use(person, NOW)
+    clock.s += 40.0 * DAY_S
+    people.keep()
+
+    def listed():
+        return {each["name"]: each for each in json.loads(said("list", "--json").stdout)["tokens"]}
+
+    assert {name: each["state"] for name, each in listed().items()} == {
+        "d.ortiz": "idle",
+        "cad": "valid",
+        "new": "idle",
+    }
+    assert listed()["cad"]["used"] == instant_text(NOW, 0)
+    text = said("list").stdout
+    assert f"idle     d.ortiz                   analyst  used {instant_text(NOW, 0)}, until" in text
+    assert "never used" in text
+    assert json.loads(said("renew", "--name", "D.Ortiz", "--json").stdout)["renewed"][0]["name"] == "d.ortiz"
+    assert "is renewed" in said("renew", "--token-id", listed()["new"]["token_id"]).stdout
+    assert {each["state"] for each in listed().values()} == {"valid"}
+    uses_file(site).write_text("[]")
+    assert "people.uses.json" in said("list", code=2).output
+
+
 def test_the_commands_refuse_with_one_line(site):
     assert "nobody has a token" in said("list").stdout
     for words, code in (
@@ -312,6 +345,8 @@ def test_the_commands_refuse_with_one_line(site):
         (("revoke", "--name", "bea"), 0),
         (("revoke", "--name", "nobody"), 2),
         (("revoke",), 2),
+        (("renew",), 2),
+        (("renew", "--name", "BEA"), 2),
     ):
         said(*words, code=code)
     said("add", "--name", "ann", "--role", "analyst")
@@ -352,6 +387,10 @@ def test_the_ledger_tells_who_was_given_a_token_and_from_whom_it_was_taken(recor
         await until(city, lambda: len(told(city)) == len(ROLES))
         city.enrol("eve", "analyst")
         await until(city, lambda: told(city)[-1] == ("eve", "given"))
+        city.entries[-1] = dataclasses.replace(city.entries[-1], renewed_ns=city.now_ns)
+        city.write_people()
+        await until(city, lambda: len(told(city)) == len(ROLES) + 2)
+        assert told(city)[-1] == ("eve", "given")  # and its body says when it was renewed
         city.revoke("eve")
         await until(city, lambda: told(city)[-1] == ("eve", "revoked"))
         city.entries = [each for each in city.entries if each.name != "eve"]
@@ -361,7 +400,7 @@ def test_the_ledger_tells_who_was_given_a_token_and_from_whom_it_was_taken(recor
             assert PREFIX.encode() not in body.body
         assert TokenLog(city.store, city.people, lambda: NOW).note() == 0  # as after a start: nothing is new
         async with city.listen("auditor", last_event_id="0") as auditor, city.listen(last_event_id="0") as analyst:
-            await auditor.until(lambda me: len(me.events) == len(ROLES) + 3)
+            await auditor.until(lambda me: len(me.events) == len(ROLES) + 4)
             assert analyst.events == []
 
     played(play, record_store, tmp_path, notes_tokens=True)

@@ -1,0 +1,83 @@
+"""How much sound one person may fetch: so much in an hour, the same again for nothing, and nobody pays for another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.record.store import Store
+from shotfix.api.sound_quota import HOUR_S, SoundQuota
+from tests.api_city import played
+
+fetches = st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.integers(0, 8), st.integers(0, 1_500)), max_size=60)
+
+
+@given(fetches, st.integers(1, 4))
+def test_nobody_fetches_more_than_so_many_in_their_hour(fetches, most):
+    """Against a list of all that was let out; who waits as long as they are told is let in."""
+    now_s, out = 0, []
+    quota = SoundQuota(most, lambda: now_s)
+    for who, clip, pause_s in fetches:
+        now_s += pause_s
+        wait_s = quota.take(who, f"clip {clip}")
+        mine = [(at_s, each) for name, at_s, each in out if name == who]
+        recent = {each for at_s, each in mine if now_s - at_s < HOUR_S}
+        if wait_s:
+            assert len(recent) >= most
+            assert 0.0 < wait_s <= HOUR_S
+            again = SoundQuota(most, lambda: now_s + wait_s)  # noqa: B023  (asked at once)
+            again._hours = dict(quota._hours)
+            assert again.take(who, "another") == 0.0
+        else:
+            out.append((who, now_s, clip))
+    for who, at_s, _ in out:
+        window = {each for name, then_s, each in out if name == who and at_s <= then_s < at_s + HOUR_S}
+        assert len(window) <= 2 * most  # of two hours that follow each other
+
+
+def test_an_hour_that_is_over_is_forgotten():
+    now_s = 0
+    quota = SoundQuota(5, lambda: now_s)
+    for number in range(1_000):
+        now_s += 10
+        quota.take(f"p{number}", "clip")
+    assert len(quota._hours) <= 360
+
+
+def test_who_has_fetched_enough_is_told_when_to_come_again_and_others_are_not(tmp_path):
+    digests = [f"{number:02d}" * 32 for number in range(10, 14)]
+
+    async def play(city):
+        for digest in digests:
+            city.clips.put(digest)
+        city.tell("a", clips=tuple(digests))
+        for digest in digests[:3]:
+            assert (await city.get(f"/audio/{digest}")).status == 200
+        refused = await city.get(f"/audio/{digests[3]}")
+        assert (refused.status, refused.code) == (429, "too-many")
+        assert 0 < int(refused.headers["retry-after"]) <= HOUR_S
+        assert "clips_per_hour" in refused.json["detail"]
+        assert (await city.get(f"/audio/{digests[3]}.wav")).status == 429
+        assert (await city.get(f"/audio/{digests[0]}.wav", range="bytes=0-9")).status == 206  # heard already
+        assert (await city.get(f"/audio/{digests[3]}", "supervisor")).status == 200
+        await city.api.room.access.flush()
+        page = (await city.get("/access", "auditor")).json["accesses"]
+        assert ("analyst", 429) in {(entry["who"], entry["status"]) for entry in page}
+
+    with Store(tmp_path / "record.db") as store:
+        played(play, store, tmp_path, clips_per_hour=3)
+
+
+@pytest.mark.parametrize("most", [1, 2_000])
+def test_one_name_is_one_person_whatever_tokens_they_have(most, tmp_path):
+    async def play(city):
+        token = city.tokens["analyst"]
+        city.enrol("analyst", "auditor")
+        for number in range(most):
+            city.api.room.sound.take("analyst", f"{number}")
+        for shown in (token, city.tokens["analyst"]):
+            assert (await city.get(f"/audio/{'ab' * 32}", shown)).status == 429
+
+    with Store(tmp_path / "record.db") as store:
+        played(play, store, tmp_path, clips_per_hour=most)
