@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+import logging
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from acoustic.instant import SECOND
 
@@ -18,6 +17,8 @@ DAY_NS: Final = 86_400 * SECOND
 BEHIND_DAYS: Final = 2
 AHEAD_DAYS: Final = 30
 """The calendar is read again every hour, so that a month is plenty, and a daily festival is no long list."""
+
+_log = logging.getLogger(__name__)
 
 
 def calendar_of(config: SiteConfig, now_ns: int, say: Callable[[str], None] | None = None) -> tuple[ExpectedEvent, ...]:
@@ -44,11 +45,22 @@ def calendar_of(config: SiteConfig, now_ns: int, say: Callable[[str], None] | No
     path = config.expected.calendar_file
     if path is None:
         return ()
-    from alerts.calendar_file import inspect_calendar  # noqa: PLC0415  (most sites have none)
+    from alerts.calendar_file import inspect_calendar  # most sites have none
 
     today_ns = now_ns // DAY_NS * DAY_NS
-    zone = UTC if config.site.time_zone == "UTC" else ZoneInfo(config.site.time_zone)
-    reading = inspect_calendar(path, today_ns - BEHIND_DAYS * DAY_NS, today_ns + AHEAD_DAYS * DAY_NS, zone)
+    reading = inspect_calendar(path, today_ns - BEHIND_DAYS * DAY_NS, today_ns + AHEAD_DAYS * DAY_NS, config.site.zone)
     if say is not None:
         say(f"the calendar {path} from {BEHIND_DAYS} days ago to {AHEAD_DAYS} days ahead: {reading.words()}")
     return reading.events
+
+
+def calendar_or_nothing(config: SiteConfig, now_ns: int) -> tuple[ExpectedEvent, ...]:
+    """The calendar as a centre starts with it: nothing where it is broken, which the log is told.
+
+    A clerk's slip must not cost a city its hearing.
+    """
+    try:
+        return calendar_of(config, now_ns, lambda said: _log.info("%s", said))
+    except (ValueError, OSError) as error:  # a CalendarError is one
+        _log.error("nothing is expected until the calendar can be read, which is tried each hour: %s", error)
+        return ()

@@ -8,6 +8,7 @@ centre that starts from it replays what follows the checkpoint; alerts that are 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,34 +21,28 @@ from typing import Any, BinaryIO, Final
 
 from acoustic.instant import instant_text
 from alerts.record.heads import HEADS
+from shotfix.backup_manifest import CONFIGURATION, DATA, DUMP, FORMAT, MANIFEST, BackupError, read_manifest
 from shotfix.checkpoint import SUFFIX as CHECKPOINT
 from shotfix.disk import explained, sync_folder, write_whole
 from shotfix.segment import LOCK, SUFFIX, DamageError, JournalError, read_journal, segments, whole_bytes
 
-MANIFEST: Final = "manifest.json"
-DATA: Final = "data"
-CONFIGURATION: Final = "configuration"
-SERVER: Final = "server"
-DUMP: Final = f"{SERVER}/record.pgdump"
-"""Where in a backup the record is that a server keeps, for ``pg_restore``."""
-_FORMAT: Final = 1
 _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 _PIECE: Final = 1 << 20
 
 
-class BackupError(Exception):
-    """A backup cannot be made, or must not be restored; names the file and the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: files, their bytes, up to which entry the journals reach, and where a server's record is."""
+    """What was copied: files, their bytes, up to which entry the journals reach, and where a server's record is.
+
+    ``former`` is the schema that the server's former record lies in after it was replaced.
+    """
 
     files: int
     size_bytes: int
     entries: int
     dump: str | None = None
+    former: str | None = None
 
 
 def backup(
@@ -112,7 +107,7 @@ def verify(source: Path | str) -> Copied:
     """
     source = Path(source)
     with explained(source, BackupError):
-        manifest = _manifest(source)
+        manifest = read_manifest(source)
         for name, facts in manifest["files"].items():
             _check_file(source / name, name, facts)
         for folder in _folders_of(source, manifest, SUFFIX):
@@ -125,10 +120,15 @@ def verify(source: Path | str) -> Copied:
     return _copied(manifest)
 
 
-def restore(source: Path | str, data_dir: Path | str, configuration: Path | str | None = None) -> Copied:
+def restore(
+    source: Path | str,
+    data_dir: Path | str,
+    configuration: Path | str | None = None,
+    *,
+    server: str | None = None,
+    replace: bool = False,
+) -> Copied:
     """Put a backup where a centre can start from it. Everything is verified before anything is written.
-
-    A server's record stays in the backup, at `Copied.dump`: it is put back with ``pg_restore``.
 
     Parameters
     ----------
@@ -138,41 +138,43 @@ def restore(source: Path | str, data_dir: Path | str, configuration: Path | str 
         Must not exist, or be empty.
     configuration : Path or None
         A folder for the configuration's files, none of which may be there; None leaves them in the backup.
+    server : str or None
+        Address of the database for the record that a server kept; None leaves it in the backup, at `Copied.dump`.
+    replace : bool
+        Also where that database has a record already, which stays there under another name.
 
     Raises
     ------
     BackupError
         When the backup is damaged, something is in the way, or the disk refuses.
+    StoreError
+        When the server's record cannot be put back; nothing is then.
     """
     source, data_dir = Path(source), Path(data_dir)
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise BackupError(f"{data_dir}: is not empty; move what is there away first")
     copied = verify(source)
+    if server is not None:
+        _check_server(source, copied, server, replace=replace)
     partial = data_dir.with_name(f"{data_dir.name}.partial")
     with explained(data_dir, BackupError):
-        files = _manifest(source)["files"]
-        wanted = {
-            name: Path(configuration) / Path(name).name
-            for name in files
-            if configuration is not None and name.startswith(f"{CONFIGURATION}/")
-        }
-        for path in wanted.values():
-            if path.exists():
-                raise BackupError(f"{path}: exists; move it away, or leave the configuration in the backup")
+        files = read_manifest(source)["files"]
+        places = _places(files, partial, configuration)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700, parents=True)
         try:
-            for name, facts in files.items():
-                if name.startswith(f"{DATA}/"):
-                    _put(source / name, partial / name.removeprefix(f"{DATA}/"), facts)
-                elif name in wanted:
-                    _put(source / name, wanted[name], facts)
+            for name, path in places.items():
+                _put(source / name, path, files[name])
+            if server is not None:  # last, since it alone cannot be taken back
+                copied = dataclasses.replace(copied, former=_put_server(source, server, replace=replace))
             if data_dir.exists():
                 data_dir.rmdir()
             partial.rename(data_dir)
             sync_folder(data_dir.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
+            for path in places.values():  # none of which was there before
+                path.unlink(missing_ok=True)
             raise
     return copied
 
@@ -198,7 +200,7 @@ def _copy_all(
         if name in files:
             raise BackupError(f"{path}: another file of this name is in the backup; rename one")
         files[name] = _copy(path, partial / name)
-    return {"format": _FORMAT, "made_at": instant_text(at_ns, 0), "journals": journals, "files": files}
+    return {"format": FORMAT, "made_at": instant_text(at_ns, 0), "journals": journals, "files": files}
 
 
 def _copy_each(paths: list[Path], data_dir: Path, partial: Path, files: dict[str, dict[str, Any]]) -> None:
@@ -210,7 +212,7 @@ def _copy_each(paths: list[Path], data_dir: Path, partial: Path, files: dict[str
 
 
 def _copy_server(where: str, target: Path) -> dict[str, Any]:
-    from alerts.record.backup import dump_server  # noqa: PLC0415  (a driver that few have use for)
+    from alerts.record.server_copy import dump_server  # a driver that few have use for
 
     target.parent.mkdir(mode=0o700)
     dump_server(where, target)
@@ -309,37 +311,6 @@ def _facts(path: Path) -> dict[str, Any]:
 # reading
 
 
-def _manifest(source: Path) -> dict[str, Any]:
-    path = source / MANIFEST
-    manifest: dict[str, Any] = {}
-    try:
-        manifest = json.loads(path.read_bytes())
-        well = (
-            isinstance(manifest, dict)
-            and isinstance(manifest.get("journals"), dict)
-            and all(_is_inside(name) and _is_fact(facts) for name, facts in manifest["files"].items())
-        )
-    except FileNotFoundError:
-        raise BackupError(f"{path}: no such file; this is no backup, or one that was not finished") from None
-    except (ValueError, KeyError, AttributeError, RecursionError):
-        well = False
-    if not well:
-        raise BackupError(f"{path}: is damaged; use another backup")
-    if manifest.get("format") != _FORMAT:
-        raise BackupError(f"{path}: of format {manifest.get('format')!r}, this program knows {_FORMAT}; update shotfix")
-    return manifest
-
-
-def _is_inside(name: str) -> bool:
-    """Whether a file of the manifest lies where files of a backup lie."""
-    parts = name.split("/")
-    return len(parts) > 1 and parts[0] in {DATA, CONFIGURATION, SERVER} and not {"", ".", ".."} & set(parts)
-
-
-def _is_fact(facts: Any) -> bool:
-    return isinstance(facts, dict) and isinstance(facts.get("bytes"), int) and isinstance(facts.get("sha256"), str)
-
-
 def _check_file(path: Path, name: str, facts: dict[str, Any]) -> None:
     if not path.is_file() or path.is_symlink():
         raise BackupError(f"{name}: is missing in the backup; use another one")
@@ -349,6 +320,32 @@ def _check_file(path: Path, name: str, facts: dict[str, Any]) -> None:
 
 def _folders_of(source: Path, manifest: dict[str, Any], suffix: str) -> list[Path]:
     return sorted({(source / name).parent for name in manifest["files"] if name.endswith(suffix)})
+
+
+def _places(files: Iterable[str], partial: Path, configuration: Path | str | None) -> dict[str, Path]:
+    """Where the files of a backup go, by name."""
+    places = {name: partial / name.removeprefix(f"{DATA}/") for name in files if name.startswith(f"{DATA}/")}
+    if configuration is not None:
+        wanted = {name: Path(configuration) / Path(name).name for name in files if name.startswith(f"{CONFIGURATION}/")}
+        for path in wanted.values():
+            if path.exists():
+                raise BackupError(f"{path}: exists; move it away, or leave the configuration in the backup")
+        places |= wanted
+    return places
+
+
+def _check_server(source: Path, copied: Copied, where: str, *, replace: bool) -> None:
+    if copied.dump is None:
+        raise BackupError(f"{source}: no server kept the record that is in it; leave the server's address out")
+    from alerts.record.server_copy import check_restorable
+
+    check_restorable(where, source / copied.dump, replace=replace)
+
+
+def _put_server(source: Path, where: str, *, replace: bool) -> str | None:
+    from alerts.record.server_copy import restore_server
+
+    return restore_server(where, source / DUMP, replace=replace)
 
 
 def _put(source: Path, target: Path, facts: dict[str, Any]) -> None:

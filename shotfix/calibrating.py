@@ -81,7 +81,7 @@ def calibrate_scenes(
     with complete(out, FILES) as work:
         _write(result, work)
         (work / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        from shotfix.calibration_picture import draw  # noqa: PLC0415  (only here is matplotlib wanted)
+        from shotfix.calibration_picture import draw  # only here is matplotlib wanted
 
         draw(result, work / "calibration.png")
     return summary
@@ -105,7 +105,7 @@ def _best_heard(scenes: list[Scene], left_out: Counter[str]) -> list[Shot]:
 
 def _located(scene: Scene, left_out: Counter[str]) -> list[Shot]:
     """The shots of a scene that many sensors heard, where the locator puts them."""
-    from shotfix.playback import locate, replay  # noqa: PLC0415  (surveyed scenes need no locator)
+    from shotfix.playback import locate, replay  # surveyed scenes need no locator
 
     run = replay(scene) if scene.pieces else locate(scene)
     shots = []

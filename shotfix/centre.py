@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.applications import Starlette
 
 from sensors.identity import Keyring
-from shotfix.almanac import calendar_of
+from shotfix.almanac import calendar_of, calendar_or_nothing
 from shotfix.api.application import Api
 from shotfix.api.sensor_states import sensor_states
 from shotfix.centre_figures import Beside
@@ -54,13 +54,10 @@ if TYPE_CHECKING:
     from alerts.calendar_event import ExpectedEvent
     from alerts.review.acts import Decision
     from shotfix.config import SiteConfig
-    from shotfix.ingest_nats import NatsDoor
     from shotfix.registry import Registry
     from shotfix.reloading import Reload
 
 BOOT_BYTES: Final = 8
-TIDY_S: Final = 3600.0
-MINUTE_S: Final = 60.0
 PATIENCE_S: Final = 15.0
 """For threads to end what they are at."""
 ADDRESS: Final = "address"
@@ -113,7 +110,7 @@ class Centre:
             self._telling.keeping,
             time.time_ns,
             told_revision(data),
-            self._calendar_at_start(),
+            calendar_or_nothing(config, time.time_ns()),
         )
         self._registry = registry = registry.numbered(self.engine.registry_revision)
         self._tell_revision(registry, self.engine.changes, "start")
@@ -124,7 +121,7 @@ class Centre:
             None if self._pool is None else Streams(self._pool, self.engine, self._telling.keeping, boot, time.time_ns)
         )
         self._api = Api(self._telling.services(self._submit, lambda: sensor_states(self.engine)))
-        self.ingest = Ingest(_keyring(registry), self.engine, self._streams, boot, time.time_ns)
+        self.ingest = Ingest(Keyring(registry.keys, registry.revoked), self.engine, self._streams, boot, time.time_ns)
         self._beside = Beside(self.engine, self._telling, self._api, self._tidying)
         figures = Figures(
             self.engine,
@@ -191,8 +188,11 @@ class Centre:
             self._begin()
             await self._server.start()
             self._say_ready(self._server.port)
-            works = {"watchdog": self._keep_watch, "tidying": self._tidy, "broker's door": self._serve_broker}
-            beside = [self._crew.task(name, work) for name, work in works.items()]
+            beside = [
+                self._crew.task("watchdog", self._keep_watch),
+                self._crew.task("tidying", functools.partial(self._tidying.run, self._submit)),
+                self._crew.task("broker's door", self._serve_broker),
+            ]
             await self._stopping.wait()
             notify("STOPPING=1")
             for task in beside:
@@ -229,9 +229,11 @@ class Centre:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _serve_broker(self) -> None:
-        broker = _nats_door(self.config, self.ingest)
-        if broker is None:
+        if self.config.nats is None:
             return
+        from shotfix.ingest_nats import NatsDoor  # few centres have a broker
+
+        broker = NatsDoor.of(self.config.nats, self.ingest.take)
         self._beside.add("broker", lambda: broker.counts)
         try:
             await broker.run(self._stopping)
@@ -264,14 +266,6 @@ class Centre:
     def _calendar(self) -> tuple[ExpectedEvent, ...]:
         return calendar_of(self.config, time.time_ns())
 
-    def _calendar_at_start(self) -> tuple[ExpectedEvent, ...]:
-        """The calendar; nothing where it is broken, since a clerk's slip must not cost a city its hearing."""
-        try:
-            return calendar_of(self.config, time.time_ns(), lambda said: _log.info("%s", said))
-        except (ValueError, OSError) as error:  # a CalendarError is one
-            _log.error("nothing is expected until the calendar can be read, which is tried each hour: %s", error)
-            return ()
-
     def _application(self) -> Starlette:
         token_file = self.config.listen.metrics_token_file
         signs = VitalSigns(self.engine, self._metrics, self._troubles, token_file, time.time_ns)
@@ -288,25 +282,13 @@ class Centre:
                 notify("WATCHDOG=1")
             await asyncio.sleep(watchdog)
 
-    async def _tidy(self) -> None:
-        """Let go of what is older, or more, than the configuration keeps: at the start, and each hour.
-
-        In between, what was left behind is looked for: acts that the journal refused, the end of the ledger.
-        """
-        while True:
-            await asyncio.to_thread(self._tidying.round)
-            for _ in range(round(TIDY_S / MINUTE_S)):
-                await asyncio.sleep(MINUTE_S)
-                await asyncio.to_thread(self._tidying.resume, self._submit)
-                await asyncio.to_thread(self._tidying.note_head)
-
     def _reload_soon(self) -> None:
         task = asyncio.get_running_loop().create_task(self.reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
 
     async def reload(self) -> None:
-        """Take over register, weather, calendar and certificate anew, if all of the configuration is right; or nothing.
+        """Take over register, weather, calendar, certificate and secrets, if all of the files are right; or nothing.
 
         Nothing raises, and nothing is taken over before all of it was checked.
         """
@@ -332,6 +314,7 @@ class Centre:
         self.engine.expect(new.events)
         self.ingest.keyring = new.keyring
         self.engine.revise(new.registry, new.air)
+        self._telling.take_secrets(new.config.couriers, new.signings)
         if self._pool is not None:
             await asyncio.to_thread(self._pool.revise, new.setups)
         tls = _tls(new.config)
@@ -342,7 +325,7 @@ class Centre:
             _log.error("the certificate stays as it was: %s", error)
         for word in new.words:
             _log.info("the network: %s", word)
-        _log.info("reloaded; without a restart change register, weather, calendar and certificate alone")
+        _log.info("reloaded; without a restart change register, weather, calendar, certificate and secrets alone")
 
     def _tell_revision(self, registry: Registry, words: tuple[str, ...], who: str) -> None:
         if words:
@@ -356,14 +339,10 @@ def serve(config: SiteConfig, reread: Callable[[], SiteConfig] | None = None) ->
     ------
     As `Centre`.
     """
-    import uvloop  # noqa: PLC0415  (only a centre needs it)
+    import uvloop  # only a centre needs it
 
     centre = Centre(config, reread)
     uvloop.run(centre.run())
-
-
-def _keyring(registry: Registry) -> Keyring:
-    return Keyring(registry.keys, registry.revoked)
 
 
 def _tls(config: SiteConfig) -> Tls | None:
@@ -371,19 +350,3 @@ def _tls(config: SiteConfig) -> Tls | None:
     if listen.tls_cert_file is None or listen.tls_key_file is None:
         return None
     return Tls(listen.tls_cert_file, listen.tls_key_file)
-
-
-def _nats_door(config: SiteConfig, ingest: Ingest) -> NatsDoor | None:
-    """The door for nodes that come through a broker, where there is one."""
-    nats = config.nats
-    if nats is None:
-        return None
-    from sensors.cell import Territory  # noqa: PLC0415  (few centres have a broker)
-    from sensors.nats_link import NatsLink  # noqa: PLC0415
-    from shotfix.ingest_nats import NatsDoor  # noqa: PLC0415
-
-    link = NatsLink(
-        (nats.url,), ca_file=nats.ca_file, credentials_file=nats.credentials_file, allow_plain=nats.allow_plain
-    )
-    territory = Territory(frozenset(nats.cells), nats.margin_m) if nats.cells else None
-    return NatsDoor(ingest.take, link, nats.city, nats.worker, territory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ class Beside:
 
 
 def _kinds(counts: Any) -> dict[str, int]:
-    found = dataclasses.asdict(counts) if dataclasses.is_dataclass(counts) else dict(counts)  # type: ignore[arg-type]
+    found = counts if isinstance(counts, Mapping) else dataclasses.asdict(counts)
     return {kind: int(count) for kind, count in found.items()}

@@ -20,6 +20,7 @@ from localization.frame import Frame
 from localization.ground import GROUND_SIGMA_M, Ground
 from localization.study.scene import HILLINESS, LEAST_SOURCE_SIGMA_M, SOURCE_BELOW_SENSORS_M
 from sensors.cell import Territory, cell_of
+from sensors.known_type import known
 from sensors.site import Geodetic
 from shotfix.checkpoint import program_stamp
 from shotfix.core import Core
@@ -101,7 +102,7 @@ class Gazetteering:
         CharterError
             When it is not the one that the centre was run with.
         """
-        from alerts.gazetteer import Gazetteer, GazetteerError  # noqa: PLC0415  (shapely takes a while to load)
+        from alerts.gazetteer import Gazetteer, GazetteerError  # shapely takes a while to load
 
         try:
             return Gazetteer(self.file, self.sha256)
@@ -195,7 +196,7 @@ class Charter:
             When it is none of this version.
         """
         try:
-            return msgspec.json.decode(text, type=cls)
+            return msgspec.json.decode(text, type=known(cls))
         except (msgspec.MsgspecError, ValueError) as error:
             raise CharterError(f"not a charter of this version: {error}") from None
 
@@ -245,7 +246,7 @@ class Charter:
         return place.source_height_m - frame.origin.height_m, sigma_m
 
     def _ground(self, frame: Frame) -> Ground | None:
-        from localization.study.ground_reading import read_grid  # noqa: PLC0415  (few have a model of their ground)
+        from localization.study.ground_reading import read_grid  # few have a model of their ground
 
         place = self.place
         if place.ground_file is None:
@@ -278,7 +279,7 @@ class Charter:
 
 
 def _gazetteering(path: Path) -> Gazetteering:
-    from alerts.gazetteer import Gazetteer, GazetteerError  # noqa: PLC0415  (as above)
+    from alerts.gazetteer import Gazetteer, GazetteerError
 
     try:
         with Gazetteer.open(path) as gazetteer:

@@ -47,7 +47,7 @@ def check_file(path: Path) -> dict[str, Any]:
 
 def _check_node(path: Path) -> None:
     """The node's file, and its key."""
-    from sensors.identity import IdentityError, NodeKey  # noqa: PLC0415  (keys are slow to load)
+    from sensors.identity import IdentityError, NodeKey  # keys are slow to load
 
     config = read_node(path)
     try:
@@ -67,7 +67,7 @@ def checked_site(path: Path) -> SiteConfig:
     ConfigError
         When anything is wrong.
     """
-    from shotfix.charter import Charter, CharterError  # noqa: PLC0415  (it loads the engine)
+    from shotfix.charter import Charter, CharterError  # it loads the engine
 
     config = read_site(path)
     if problem := tls_trouble(config):
@@ -83,8 +83,8 @@ def checked_site(path: Path) -> SiteConfig:
 
 def _check_calendar(path: Path, say: Callable[[str], None]) -> None:
     """The calendar alone: a centre starts without one that is broken, and says so; who asks is told before."""
-    from alerts.calendar_entry import CalendarError  # noqa: PLC0415  (as below)
-    from shotfix.almanac import calendar_of  # noqa: PLC0415
+    from alerts.calendar_entry import CalendarError
+    from shotfix.almanac import calendar_of
 
     try:
         calendar_of(read_site(path), time.time_ns(), say)
@@ -94,7 +94,7 @@ def _check_calendar(path: Path, say: Callable[[str], None]) -> None:
 
 def tls_trouble(config: SiteConfig) -> str:
     """Why certificate and key cannot be used, in words, or nothing."""
-    import ssl  # noqa: PLC0415  (few centres have a certificate of their own)
+    import ssl  # few centres have a certificate of their own
 
     listen = config.listen
     if listen.tls_cert_file is None:
@@ -111,8 +111,8 @@ def tls_trouble(config: SiteConfig) -> str:
 
 
 def _check_network(path: Path) -> Any:
-    from sensors.identity import IdentityError, Keyring  # noqa: PLC0415  (keys are slow to load)
-    from shotfix.registry import read_registry  # noqa: PLC0415
+    from sensors.identity import IdentityError, Keyring  # keys are slow to load
+    from shotfix.registry import read_registry
 
     registry = read_registry(path)
     try:

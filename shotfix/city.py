@@ -152,7 +152,7 @@ def _check_empty(folder: Path) -> None:
 
 
 def _simulate(work: Path, sensors: int) -> None:
-    import tomli_w  # noqa: PLC0415  (as in config_writing)
+    import tomli_w
 
     spec = work / f"{STREET}.toml"
     spec.write_text(tomli_w.dumps(street_tables(sensors)), "utf-8")
@@ -207,8 +207,8 @@ def _node(name: str, site: Site, scene: Scene, plan: CityPlan, inside: Path | No
 def _address(site: Site, plan: CityPlan) -> dict[str, Any]:
     if plan.nats is None:
         return {"url": f"http://127.0.0.1:{plan.port}"}
-    from sensors.cell import cell_of  # noqa: PLC0415  (only a broker has cells)
-    from shotfix.config import NatsConfig  # noqa: PLC0415
+    from sensors.cell import cell_of  # only a broker has cells
+    from shotfix.config import NatsConfig
 
     try:
         return {"url": plan.nats, "cell": cell_of(site.position, NatsConfig(plan.nats).cell_m)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -309,7 +309,8 @@ def simulate(spec: Path, out: Path, force: bool, as_json: bool) -> None:
 @click.argument("scene", type=SOMEWHERE, metavar="SCENE")
 @OUT
 @FORCE
-def demo(scene: Path, out: Path, force: bool) -> None:
+@JSON
+def demo(scene: Path, out: Path, force: bool, as_json: bool) -> None:
     """Play a scene and deliver its alerts to a receiver process that prints what a dispatcher reads.
 
     \b
@@ -318,12 +319,9 @@ def demo(scene: Path, out: Path, force: bool) -> None:
     """
     from shotfix.demo import show
 
-    show(scene, out, force=force, say=_say)
-
-
-def _say(line: str) -> None:
-    click.echo(line)
-    sys.stdout.flush()
+    summary = show(scene, out, force=force, say=functools.partial(click.echo, err=as_json))
+    if as_json:
+        click.echo(json.dumps(summary | {"out": str(out)}))
 
 
 for command in (*LIVE, places, token, record, ledger, labels):

@@ -1,5 +1,4 @@
 """The commands of a running city: init, serve, listen, check-config, doctor, journal, backup, restore."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 
@@ -246,21 +245,35 @@ def backup(target: Path, config: Path, as_json: bool) -> None:
 @click.argument("source", type=FOLDER, metavar="SOURCE")
 @click.argument("data", type=FOLDER, metavar="DATA_DIR")
 @click.option("--configuration", type=FOLDER, metavar="DIR", help="Also put site.toml and network.toml here.")
+@click.option("--record", metavar="URL", help="Of a server's record: the empty database it goes into; or env:NAME.")
+@click.option("--replace", is_flag=True, help="A record that is there already is kept, under another name.")
 @JSON
-def restore(source: Path, data: Path, configuration: Path | None, as_json: bool) -> None:
+def restore(
+    source: Path, data: Path, configuration: Path | None, record: str | None, replace: bool, as_json: bool
+) -> None:
     """Put a backup where a centre can start from it: into DATA_DIR, new or empty. All of it is verified first.
 
     \b
     Example:
         shotfix restore /mnt/backup/2026-11-21 /var/lib/shotfix/centre --configuration /etc/shotfix
     """
-    from shotfix.backup import restore as put
+    from dataclasses import asdict
 
-    copied = put(source, data, configuration)
-    _tell_copied(copied, f"restored into {data}", as_json=as_json)
-    if copied.dump is not None and not as_json:
-        words = f"pg_restore --clean --if-exists --dbname=ADDRESS {source / copied.dump}"
-        click.echo(f"the record is still to be put back into an empty database: {words}")
+    from shotfix.backup import restore as put
+    from shotfix.commands_record import HEADS, KEPT, address, noted_heads, tell_verdict, verified
+
+    server = None if record is None else address(record)
+    copied = put(source, data, configuration, server=server, replace=replace)
+    if server is None or not as_json:
+        _tell_copied(copied, f"restored into {data}", as_json=as_json)
+    if server is not None:
+        if copied.former is not None and not as_json:
+            click.echo(KEPT.format(copied.former))
+        verdict = verified(server, noted_heads(None, data / HEADS, no_heads=False))
+        tell_verdict(verdict, documents=True, as_json=as_json, restored=asdict(copied))
+    elif copied.dump is not None and not as_json:
+        words = f"shotfix record restore {source / copied.dump} --record ADDRESS --heads {data / HEADS}"
+        click.echo(f"the record is still to be put back, into an empty database: {words}")
 
 
 def _tell_copied(copied: Any, where: str, *, as_json: bool) -> None:

@@ -1,5 +1,4 @@
 """The commands of an installer: to enrol a sensor node, and to try its microphone."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The commands of places: to make a gazetteer from a city's own files, and to ask it."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("addresses", "intersections", "streets", "ranges", "beats", "parks", "parcels")
 PLACES: Final = "places.db"
+NOT_HELD: Final = frozenset({"own addresses", "whole towns"})
+"""Of what was counted, what is never told."""
 
 STATED = click.option(
     "--as", "stated", multiple=True, type=(click.Choice(KINDS), SOMEWHERE), metavar="KIND FILE",
@@ -110,8 +111,10 @@ def _as_table(report: Report) -> dict[str, Any]:
 
 
 def _made(report: Report) -> str:
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.counts.items() if count and kind != "own addresses")
-    said = f"{report.into}: {kinds}"
+    held = {kind: count for kind, count in report.counts.items() if count and kind not in NOT_HELD}
+    said = f"{report.into}: {', '.join(f'{count:,} {kind}' for kind, count in held.items())}"
+    if towns := report.counts["whole towns"]:
+        said += f"; left out {towns:,} large parcels that hold most of the town"
     if own := report.counts["own addresses"]:
         said += f"; {own:,} addresses stand for large parcels as a whole, and are never told"
     return f"{said}; sha256 {report.sha256}"
@@ -121,7 +124,7 @@ def _made(report: Report) -> str:
 @click.argument("latitude", type=Within(-90.0, 90.0))
 @click.argument("longitude", type=Within(-180.0, 180.0))
 @click.option("--in", "file", type=SOMEWHERE, default=PLACES, show_default=True, metavar="FILE")
-@click.option("--radius", "radius_m", type=Within(0.1, 10_000.0), metavar="M", help="Also count what lies around it.")
+@click.option("--radius", "radius_m", type=Within(0.1, 1_000.0), metavar="M", help="Also count what lies around it.")
 @JSON
 def look(latitude: float, longitude: float, file: Path, radius_m: float | None, as_json: bool) -> None:
     """Say what an alert would say of a place: degrees, latitude first.
@@ -142,13 +145,14 @@ def look(latitude: float, longitude: float, file: Path, radius_m: float | None, 
     except GazetteerError as error:
         complain(one_line(error))
         raise click.exceptions.Exit(BAD_DATA) from None
+    said = (about["attribution"], *(source["attribution"] for source in about["sources"]))
+    whose = "; ".join(dict.fromkeys(one for one in said if one))
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(found) | {key: about[key] for key in ("sha256", "attribution")}))
+        click.echo(json.dumps(msgspec.to_builtins(found) | {"sha256": about["sha256"], "attribution": whose}))
         return
     for line in _lines(found, around=radius_m is not None):
         click.echo(line)
-    said = (about["attribution"], *(source["attribution"] for source in about["sources"]))
-    if whose := "; ".join(dict.fromkeys(one for one in said if one)):
+    if whose:
         click.echo(f"Attribution:   {one_line(whose)}")
 
 

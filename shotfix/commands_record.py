@@ -1,5 +1,4 @@
 """The commands of whoever keeps, or doubts, a record: ledger verify and export, record backup and check."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 
@@ -15,18 +14,47 @@ import click
 from shotfix.command_line import JSON, JUDGED, SOMEWHERE, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from alerts.policy import Policy
     from alerts.record.chain import Verdict
     from alerts.record.heads import Head
+    from shotfix.config import ExpectedConfig, SiteConfig
 
 HEADS: Final = "ledger.heads"
 """Where a centre notes its ledger's heads, in its data_dir."""
 
 VARIABLE: Final = "env:"
 
-RECORD = click.option(
-    "--record", "record", metavar="FILE|URL", envvar="SHOTFIX_RECORD",
-    help="record.db, or postgresql://...; with a password better env:NAME, or by the variable SHOTFIX_RECORD.",
-)  # fmt: skip
+KEPT: Final = "the record that was there is now in the schema {} of the same database"
+
+_CENTRE: Final = "shotfix.config"
+"""Where a command remembers which configuration it was told of."""
+
+HEADS_OPTION = click.option(
+    "--heads", type=SOMEWHERE, metavar="FILE", help="Heads noted earlier; by itself ledger.heads beside the record."
+)
+NO_HEADS = click.option(
+    "--no-heads", is_flag=True, help="Compare with none; beside a database of a server there are none."
+)
+
+
+def RECORD(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (stands where options do)
+    """The two ways to say which record: its place, or the configuration of its centre."""
+    place = click.option(
+        "--record", "record", metavar="FILE|URL", envvar="SHOTFIX_RECORD",
+        help="record.db, or postgresql://...; with a password better env:NAME, or by the variable SHOTFIX_RECORD.",
+    )  # fmt: skip
+    centre = click.option(
+        "--config", type=SOMEWHERE, metavar="FILE", expose_value=False, callback=_remember,
+        help="A centre's site.toml: its record, and what is beside it.",
+    )  # fmt: skip
+    return place(centre(command))
+
+
+def _remember(context: click.Context, _: click.Parameter, config: Path | None) -> None:
+    context.meta[_CENTRE] = config
 
 
 @click.group()
@@ -37,49 +65,40 @@ def ledger() -> None:
 @ledger.command("verify")
 @RECORD
 @click.option("--file", "exported", type=SOMEWHERE, metavar="FILE", help="An export, instead of a record.")
-@click.option("--config", type=SOMEWHERE, metavar="FILE", help="A centre's site.toml: its record, and its heads.")
-@click.option("--heads", type=SOMEWHERE, metavar="FILE", help="Heads noted earlier; by itself ledger.heads beside it.")
-@click.option("--no-heads", is_flag=True, help="Compare with none; beside a database of a server there are none.")
+@HEADS_OPTION
+@NO_HEADS
 @JSON
-def verify_ledger(
-    record: str | None, exported: Path | None, config: Path | None, heads: Path | None, no_heads: bool, as_json: bool
-) -> None:
+def verify_ledger(record: str | None, exported: Path | None, heads: Path | None, no_heads: bool, as_json: bool) -> None:
     """Is the ledger intact, and is every document what it says? Exit 1 when not, naming the first broken entry.
 
     Changes nothing, on a copy too. Without heads, entries that were cut off at the end cannot be told.
 
     \b
     Example:
-        shotfix ledger verify --record data/record.db
+        shotfix ledger verify --config site.toml
     """
     from alerts.record.audit import audit, audit_entries
     from alerts.record.database import StoreError
     from alerts.record.looking import looking_at, read_entries
 
-    if heads is not None and no_heads:
-        raise click.UsageError("--heads and --no-heads: say one of them")
     if exported is not None:
-        verdict = audit_entries(read_entries(exported), () if no_heads else _heads(heads, exported.with_name(HEADS)))
+        noted = noted_heads(heads, exported.with_name(HEADS), no_heads=no_heads)
+        verdict = audit_entries(read_entries(exported), noted)
         if not verdict.entries and verdict.intact:
             raise StoreError(f"{exported}: there are no entries in it; name an export of a ledger")
     else:
-        where, beside = _of_record(record) if config is None else _of_centre(config)
-        noted = () if no_heads else _heads(heads, beside)
+        where = named(record)
+        noted = noted_heads(heads, _beside(where), no_heads=no_heads)
         with looking_at(where) as database:
             verdict = audit(database.reading, noted)
-    if as_json:
-        click.echo(json.dumps({"intact": verdict.intact} | dataclasses.asdict(verdict)))
-    else:
-        for line in _told(verdict, documents=exported is None):
-            click.echo(one_line(line))
-    if not verdict.intact:
-        raise click.exceptions.Exit(JUDGED)
+    tell_verdict(verdict, documents=exported is None, as_json=as_json)
 
 
 @ledger.command("export")
 @RECORD
 @click.option("--out", "out", type=SOMEWHERE, metavar="FILE", help="Where to; by itself standard output.")
-def export_ledger(record: str | None, out: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --out: one JSON object; else they are JSON lines anyway.")
+def export_ledger(record: str | None, out: Path | None, as_json: bool) -> None:
     """Write the ledger as lines of JSON, which anybody can verify without shotfix: docs/ledger.md says how.
 
     \b
@@ -101,7 +120,7 @@ def export_ledger(record: str | None, out: Path | None) -> None:
             raise StoreError(f"{out}: {error.strerror}; check the path and its permissions") from error
         with os.fdopen(handle, "wb") as file:
             count = write_entries(entries_of(database), file)
-    click.echo(f"{count} entries are in {out}")
+    click.echo(json.dumps({"file": str(out), "entries": count}) if as_json else f"{count} entries are in {out}")
 
 
 @click.group()
@@ -112,24 +131,63 @@ def record() -> None:
 @record.command("backup")
 @RECORD
 @click.option("--out", "out", type=SOMEWHERE, required=True, metavar="FILE", help="Must not exist.")
-def backup_record(record: str | None, out: Path) -> None:
+@JSON
+def backup_record(record: str | None, out: Path, as_json: bool) -> None:
     """Copy a record, which may be in use, into one file: of SQLite, or of pg_dump.
 
     \b
     Example:
         shotfix record backup --record data/record.db --out record-monday.db
     """
-    from alerts.record.backup import copy_file, dump_server
+    from alerts.record.backup import copy_file
     from alerts.record.database import StoreError, is_url
+    from alerts.record.server_copy import dump_server
 
     where = named(record)
     if is_url(where):
-        dump_server(where, out)
+        dump_server(str(where), out)
     else:
         if not Path(where).is_file():
             raise StoreError(f"{where}: no such file; name the record to copy")
         copy_file(Path(where), out)
-    click.echo(f"{out} is written, {out.stat().st_size} bytes")
+    size = out.stat().st_size
+    click.echo(json.dumps({"file": str(out), "bytes": size}) if as_json else f"{out} is written, {size} bytes")
+
+
+@record.command("restore")
+@click.argument("copy", type=SOMEWHERE, metavar="COPY")
+@RECORD
+@click.option("--replace", is_flag=True, help="On a server: a record that is there is kept under another name.")
+@HEADS_OPTION
+@NO_HEADS
+@JSON
+def restore_record(
+    copy: Path, record: str | None, replace: bool, heads: Path | None, no_heads: bool, as_json: bool
+) -> None:
+    """Put a copy of `record backup` back where no record is, and verify its ledger. Exit 1 when that is broken.
+
+    On a server into a database that is empty, but there. Put back only what you trust: such a copy is statements.
+
+    \b
+    Example:
+        shotfix record restore record-monday.pgdump --config site.toml
+    """
+    from alerts.record.backup import restore_file
+    from alerts.record.database import is_url
+    from alerts.record.server_copy import restore_server
+
+    where = named(record)
+    noted = noted_heads(heads, _beside(where), no_heads=no_heads)
+    former = None
+    if is_url(where):
+        former = restore_server(str(where), copy, replace=replace)
+    elif replace:
+        raise click.UsageError("--replace is for a server's record; move the file away, and those beside it")
+    else:
+        restore_file(copy, Path(where))
+    if former is not None and not as_json:
+        click.echo(KEPT.format(former))
+    tell_verdict(verified(where, noted), documents=True, as_json=as_json, former=former)
 
 
 @record.command("check")
@@ -156,16 +214,32 @@ def check_record(record: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(JUDGED)
 
 
-def named(record: str | None) -> str:
+def named(record: str | None) -> Path | str:
     """Where a record is, as `RECORD` was told.
 
     Raises
     ------
     click.UsageError
-        When nobody said where, or the variable that should say it is not set.
+        When nobody said where, said it twice, or the variable that should say it is not set.
     """
+    centre = _centre()
+    if centre is not None:
+        if click.get_current_context().get_parameter_source("record") is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--record and --config: say one of them")
+        return centre.record_at
     if record is None:
-        raise click.UsageError("say which record: --record FILE or URL")
+        raise click.UsageError("say which record: --record FILE or URL, or --config site.toml")
+    return address(record)
+
+
+def address(record: str) -> str:
+    """The place of a record, which a variable may hold.
+
+    Raises
+    ------
+    click.UsageError
+        When the variable is not set.
+    """
     if not record.startswith(VARIABLE):
         return record
     where = os.environ.get(record.removeprefix(VARIABLE), "")
@@ -174,28 +248,50 @@ def named(record: str | None) -> str:
     return where
 
 
-def _of_record(record: str | None) -> tuple[str, Path | None]:
-    """A record, and where its heads are by themselves."""
-    from alerts.record.database import is_url
-
-    where = named(record)
-    return where, None if is_url(where) else Path(where).with_name(HEADS)
-
-
-def _of_centre(config: Path) -> tuple[Path | str, Path]:
-    """As `_of_record`, of a centre."""
+def _centre() -> SiteConfig | None:
+    """The configuration that ``--config`` named."""
     from shotfix.config_reading import read_site
 
-    if click.get_current_context().get_parameter_source("record") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("--record and --config: say one of them")
-    site = read_site(config)
-    return site.record_at, site.site.data_dir / HEADS
+    config = click.get_current_context().meta.get(_CENTRE)
+    return None if config is None else read_site(config)
 
 
-def _heads(heads: Path | None, beside: Path | None) -> tuple[Head, ...]:
+def policy_told() -> tuple[Policy, ExpectedConfig]:
+    """The policy, and what is to be expected, of the centre that ``--config`` named; else as they are by themselves."""
+    from alerts.policy import Policy
+    from shotfix.config import ExpectedConfig
+
+    centre = _centre()
+    return (Policy(), ExpectedConfig()) if centre is None else (centre.policy, centre.expected)
+
+
+def _beside(where: Path | str) -> Path | None:
+    """Where the heads of a record are by themselves."""
+    from alerts.record.database import is_url
+
+    centre = _centre()
+    if centre is not None:
+        return centre.site.data_dir / HEADS
+    return None if is_url(where) else Path(where).with_name(HEADS)
+
+
+def noted_heads(heads: Path | None, beside: Path | None, *, no_heads: bool) -> tuple[Head, ...]:
+    """The heads to compare a ledger's end with: of a file that was named, or of the one beside it.
+
+    Raises
+    ------
+    StoreError
+        When the file that was named is not there, or holds none.
+    click.UsageError
+        When there is no file, and nobody said that there is none.
+    """
     from alerts.record.database import StoreError
     from alerts.record.heads import HeadsFile
 
+    if no_heads:
+        if heads is not None:
+            raise click.UsageError("--heads and --no-heads: say one of them")
+        return ()
     if heads is not None and not heads.is_file():
         raise StoreError(f"{heads}: no such file; name the file of heads, or leave it out")
     path = heads or beside
@@ -208,6 +304,36 @@ def _heads(heads: Path | None, beside: Path | None) -> tuple[Head, ...]:
     if heads is not None and not noted:
         raise StoreError(f"{heads}: there are no heads in it; name the file of heads, or leave it out")
     return noted
+
+
+def verified(where: Path | str, noted: tuple[Head, ...]) -> Verdict:
+    """What is found of a record that was put back.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be told.
+    """
+    from alerts.record.audit import audit
+    from alerts.record.database import StoreError
+    from alerts.record.looking import looking_at
+
+    try:
+        with looking_at(where) as database:
+            return audit(database.reading, noted)
+    except StoreError as error:
+        raise StoreError(f"the record is put back, and could not be verified: {error}") from error
+
+
+def tell_verdict(verdict: Verdict, *, documents: bool, as_json: bool, **more: object) -> None:
+    """Tell what a walk along a ledger found; a broken one ends the command."""
+    if as_json:
+        click.echo(json.dumps({"intact": verdict.intact} | dataclasses.asdict(verdict) | more))
+    else:
+        for line in _told(verdict, documents=documents):
+            click.echo(one_line(line))
+    if not verdict.intact:
+        raise click.exceptions.Exit(JUDGED)
 
 
 def _told(verdict: Verdict, *, documents: bool) -> list[str]:

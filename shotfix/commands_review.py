@@ -1,5 +1,4 @@
 """The commands of review: labels to learn from, how well people agree, and what came of the alerts."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shotfix.command_line import FOLDER, FORCE, JSON, OUT
-from shotfix.commands_record import RECORD, named
+from shotfix.commands_record import RECORD, named, policy_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,6 +138,34 @@ def account(record: str | None, since: str | None, until: str | None, modes: tup
         found = accounting(database, from_ns, to_ns, modes)
         others = left_out(database, from_ns, to_ns, modes)
     _tell(found, account_lines(found), others, as_json=as_json)
+
+
+@labels.command("usual")
+@RECORD
+@_span
+@JSON
+def usual_bangs(
+    record: str | None, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool
+) -> None:
+    """What is usual here: other bangs an hour, the share of gunfire, and what other thresholds would have traded.
+
+    Some weeks without a holiday tell most: see docs/policy.md for what to set by it.
+
+    \b
+    Example:
+        shotfix labels usual --config site.toml --from 2026-09-01T00:00:00Z --to 2026-10-15T00:00:00Z
+    """
+    from alerts.record.looking import looking_at
+    from alerts.review.reviewed import left_out
+    from alerts.review.usual import usual
+    from shotfix.usual_words import usual_lines
+
+    from_ns, to_ns = _instants(since, until)
+    policy, expected = policy_told()
+    with looking_at(_there(record)) as database:
+        found = usual(database, policy, expected.near_m, from_ns, to_ns, modes)
+        others = left_out(database, from_ns, to_ns, modes)
+    _tell(found, usual_lines(found, policy, expected.ordinary_per_hour, expected.near_m), others, as_json=as_json)
 
 
 def agreement_lines(found: AgreementReport) -> list[str]:

@@ -1,5 +1,4 @@
 """The commands that give people and programs their tokens, and take them back."""
-# ruff: noqa: D301, PLC0415  (\\b is the mark of click; each command pays only for its own imports)
 
 from __future__ import annotations
 
@@ -14,13 +13,16 @@ import click
 from shotfix.command_line import CONFIGURATION, JSON, SOMEWHERE, complain, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from shotfix.api.people import Person
+    from shotfix.config import SiteConfig
 
 ROLES: Final = ("analyst", "supervisor", "researcher", "auditor", "courier")
 """As `shotfix.api.permissions.ROLES`, which a test holds against it: help must not load the API."""
 SITE = click.option("--config", "config", type=SOMEWHERE, required=True, metavar="FILE", help="site.toml.")
+WHOSE = click.option("--name", metavar="NAME", help="All tokens of this person.")
+WHICH = click.option("--token-id", metavar="DIGITS", help="This one, as `shotfix token list` names it.")
 
 
 @click.group()
@@ -45,7 +47,7 @@ def add(config: Path, name: str, roles: tuple[str, ...], days: int, as_json: boo
     """
     from shotfix.api.people_file import add_token
 
-    path = _file(config)
+    path = _site(config).people_file
     with _explained():
         made, secret = add_token(path, name, roles, days, time.time_ns())
     told = _told(made)
@@ -61,33 +63,64 @@ def add(config: Path, name: str, roles: tuple[str, ...], days: int, as_json: boo
 @SITE
 @JSON
 def list_tokens(config: Path, as_json: bool) -> None:
-    """Say who has tokens: of each the first digits of its digest, and whether it still counts.
+    """Say who has tokens: the first digits of each one's digest, whether it counts, when it was last used.
+
+    A running centre writes down each hour which were used. One that lies unused too long (people.idle_days) is idle.
 
     \b
     Example:
         shotfix token list --config site.toml
     """
+    from acoustic.instant import instant_text
     from shotfix.api.people import read_people
+    from shotfix.api.token_uses import IdleRule, read_uses, uses_file
 
-    path = _file(config)
+    site = _site(config)
+    rule = IdleRule(site.people.idle_days, site.people.program_idle_days)
     with _explained():
-        people = read_people(path)
-    now_ns = time.time_ns()
-    told = [_told(person) | {"state": person.why_not(now_ns) or "valid"} for person in people]
+        people = read_people(site.people_file)
+        uses = read_uses(uses_file(site.people_file))
+    now_ns, told = time.time_ns(), []
+    for person in people:
+        use = uses.get(person.sha256)
+        state = person.why_not(now_ns) or ("idle" if use is not None and use.is_idle(person, rule) else "valid")
+        used = None if use is None or use.used_ns is None else instant_text(use.used_ns, 0)
+        told.append(_told(person) | {"state": state, "used": used})
     if as_json:
         click.echo(json.dumps({"tokens": told}))
         return
     for each in told:
         roles = ",".join(each["roles"])
-        click.echo(f"{each['token_id']}  {each['state']:<7}  {each['name']:<24}  {roles}  until {each['expires']}")
+        used = f"used {each['used']}" if each["used"] else "never used"
+        who = f"{each['token_id']}  {each['state']:<7}  {each['name']:<24}"
+        click.echo(f"{who}  {roles}  {used}, until {each['expires']}")
     if not told:
         click.echo("nobody has a token; shotfix token add gives one")
 
 
 @token.command()
 @SITE
-@click.option("--name", metavar="NAME", help="All tokens of this person.")
-@click.option("--token-id", metavar="DIGITS", help="This one, as `shotfix token list` names it.")
+@WHOSE
+@WHICH
+@JSON
+def renew(config: Path, name: str | None, token_id: str | None, as_json: bool) -> None:
+    """Let tokens that lay unused too long count again; a running centre knows it within a second.
+
+    When they expire stays as it was; what is expired or revoked stays so, and `shotfix token add` gives another.
+
+    \b
+    Example:
+        shotfix token renew --config site.toml --name d.ortiz
+    """
+    from shotfix.api.people_file import renew_tokens
+
+    _change(renew_tokens, "renewed", config, name, token_id, as_json=as_json)
+
+
+@token.command()
+@SITE
+@WHOSE
+@WHICH
 @JSON
 def revoke(config: Path, name: str | None, token_id: str | None, as_json: bool) -> None:
     """Take tokens back: a running centre refuses them, and ends their streams, within seconds.
@@ -98,38 +131,50 @@ def revoke(config: Path, name: str | None, token_id: str | None, as_json: bool) 
     """
     from shotfix.api.people_file import revoke_tokens
 
+    _change(revoke_tokens, "revoked", config, name, token_id, as_json=as_json)
+
+
+def _change(
+    change: Callable[[Path, str | None, str | None, int], tuple[Person, ...]],
+    done: str,
+    config: Path,
+    name: str | None,
+    token_id: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change somebody's tokens, or one, and say of which it was done."""
     if (name is None) == (token_id is None):
         raise click.UsageError("say whose: --name NAME, or which: --token-id DIGITS")
-    path = _file(config)
+    path = _site(config).people_file
     with _explained():
-        gone = revoke_tokens(path, name, token_id, time.time_ns())
+        changed = change(path, name, token_id, time.time_ns())
     if as_json:
-        click.echo(json.dumps({"revoked": [_told(person) for person in gone]}))
+        click.echo(json.dumps({done: [_told(person) for person in changed]}))
         return
-    for person in gone:
-        click.echo(f"{_told(person)['token_id']} of {person.name} is revoked")
+    for person in changed:
+        click.echo(f"{_told(person)['token_id']} of {person.name} is {done}")
 
 
 def _told(person: Person) -> dict[str, Any]:
     from acoustic.instant import instant_text
     from shotfix.api.people_file import token_id_of
 
-    revoked = None if person.revoked_ns is None else instant_text(person.revoked_ns, 0)
+    later = {"renewed": person.renewed_ns, "revoked": person.revoked_ns}
     return {
         "token_id": token_id_of(person),
         "name": person.name,
         "roles": list(person.roles),
         "created": instant_text(person.created_ns, 0),
         "expires": instant_text(person.expires_ns, 0),
-        "revoked": revoked,
-    }
+    } | {key: None if at_ns is None else instant_text(at_ns, 0) for key, at_ns in later.items()}
 
 
-def _file(config: Path) -> Path:
-    """Where the site's people are written."""
+def _site(config: Path) -> SiteConfig:
+    """What the site's file says, of its people among others."""
     from shotfix.config_reading import read_site
 
-    return read_site(config).people_file
+    return read_site(config)
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 Read once, at the edge, by `shotfix.config_reading`; nothing here sends or writes. docs/configuration.md lists the keys.
 """
 
-# ruff: noqa: RUF009  (a field that is declared by a function of `config_fields` is a field)
-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
@@ -106,7 +105,7 @@ class SiteIdentity:
     data_dir: Path = path("Journal, record and sound lie here; one centre's alone.", "store")
     mode: Mode = plain("What its alerts say of themselves.", default="live")
     time_zone: str = text(
-        "In which the people who read it live: an IANA name. For the console to come; alerts speak in UTC.",
+        "In which the people there live: an IANA name. Calendars and radio lines are in it; alerts speak in UTC.",
         longest=64,
         also=_zone_trouble,
         default="UTC",
@@ -114,6 +113,11 @@ class SiteIdentity:
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Of the clocks on their walls."""
+        return UTC if self.time_zone == "UTC" else ZoneInfo(self.time_zone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Configuration of a sensor node: what node.toml says, as records that check themselves; docs/configuration.md."""
 
-# ruff: noqa: RUF009  (a field that is declared by a function of `config_fields` is a field)
-
 from __future__ import annotations
 
 import ipaddress

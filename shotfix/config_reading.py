@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin
 
 from shotfix.config import VARIABLE, NetworkTable, NodeConfig, SecretSource, SiteConfig
 from shotfix.config_fields import FieldError, Rule, expected, hints_of, parts, rule_of, shown, trouble
@@ -20,7 +20,10 @@ from shotfix.toml_lines import Key, key_lines
 
 __all__ = ["CONFIGURATION", "ConfigError", "Problem", "kind_of", "read_node", "read_site"]
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 CONFIGURATION: Final = 78  # exit code EX_CONFIG of sysexits.h
 LARGEST: Final = 300_000  # bytes: three thousand recordings
@@ -119,7 +122,7 @@ class _Reader:
         """The record that a table describes, or None when something is wrong with it."""
         spoiled = self.spoiled
         hints = hints_of(kind)
-        fields = {KEYS.get(each.name, each.name): each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        fields = {KEYS.get(each.name, each.name): each for each in dataclasses.fields(kind)}
         for key in table:
             if key not in fields:
                 self.say((*way, key), _unknown(key, list(fields)))
@@ -231,7 +234,7 @@ class _Reader:
         return SecretSource(file=path)
 
     def _check_secret(self, secret: str, way: Key) -> None:
-        from alerts.couriers.webhook import Secret  # noqa: PLC0415  (a node has none)
+        from alerts.couriers.webhook import Secret  # a node has none
 
         try:
             Secret.parse(secret)

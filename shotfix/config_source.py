@@ -1,9 +1,8 @@
 """Configuration of a node's source: where its samples come from, and which keys mean something for which kind."""
-# ruff: noqa: RUF009  (a field that is declared by a function of `config_fields` is a field)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -123,8 +122,9 @@ class SourceConfig:
     def __post_init__(self) -> None:
         check(self)
         self._check_wants()
-        for key in type(self).__dataclass_fields__:
-            if key != "kind" and key not in MEANT[self.kind] and getattr(self, key) != _default(type(self), key):
+        for each in fields(self):
+            key = each.name
+            if key != "kind" and key not in MEANT[self.kind] and getattr(self, key) != each.default:
                 raise FieldError(key, f"means nothing for kind {self.kind}; leave it out")
 
     def _check_wants(self) -> None:
@@ -147,7 +147,3 @@ class SourceConfig:
     def start_ns(self) -> int | None:
         """``start_utc`` in nanoseconds UTC."""
         return None if self.start_utc is None else parse_instant(self.start_utc)
-
-
-def _default(kind: type, key: str) -> object:
-    return kind.__dataclass_fields__[key].default  # type: ignore[attr-defined]

@@ -1,7 +1,5 @@
 """Configuration of what a centre tells, and to whom: couriers, record, places, calendar, people, review."""
 
-# ruff: noqa: RUF009  (a field that is declared by a function of `config_fields` is a field)
-
 from __future__ import annotations
 
 import os
@@ -69,6 +67,8 @@ def _instant_trouble(said: str) -> str:
 
 def _outcomes_trouble(said: tuple[str, ...]) -> str:
     wrong = [each for each in said if each not in OUTCOMES]
+    if not said:
+        return f"empty: it would never be told; expected some of {', '.join(OUTCOMES)}"
     return f'"{wrong[0][:40]}"; expected some of {", ".join(OUTCOMES)}' if wrong else ""
 
 
@@ -136,7 +136,7 @@ class CourierConfig:
                 raise FieldError(key, f"a courier of kind {self.kind} has none; leave it out")
         if self.url is not None:
             try:
-                Destination(self.url, self.allow_private)
+                Destination(self.url, self.allow_private).check_literal()
             except ValueError as error:
                 raise FieldError("url", str(error)) from None
 
@@ -217,6 +217,16 @@ class PeopleConfig:
 
     file: Path = path("Names, roles and digests of tokens, inside data_dir.", "inside", default=Path("people.toml"))
     audio_for_researchers: bool = plain("Researchers may listen, too.", default=False)
+    clips_per_hour: int = number(
+        "Different clips that one person may fetch: who has their token must not carry away all.",
+        1, 1_000_000, default=2000,
+    )  # fmt: skip
+    idle_days: float = number(
+        "A token that nobody shows for so long, while the centre runs, counts no more until it is renewed.",
+        0.01, 3650, default=30.0,
+    )  # fmt: skip
+    program_idle_days: float = number("The same for tokens of couriers, which may have nothing to fetch for long.",
+                                      0.01, 3650, default=90.0)  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)

@@ -21,7 +21,7 @@ SECRET_BYTES: Final = 32
 
 def toml(title: str, sections: Sections) -> str:
     """The text of a TOML file."""
-    import tomli_w  # noqa: PLC0415  (only who writes waits for it)
+    import tomli_w  # only who writes waits for it
 
     parts = [f"# {title}\n"]
     for comment, table in sections:
@@ -32,7 +32,7 @@ def toml(title: str, sections: Sections) -> str:
 
 def network_text(contents: Contents) -> str:
     """The text of network.toml."""
-    from shotfix.network_file import tables_of  # noqa: PLC0415  (its checks are not free)
+    from shotfix.network_file import tables_of  # its checks are not free
 
     tables = tables_of(contents)
     sections = [
@@ -82,6 +82,6 @@ def write_private(path: Path, text: str) -> None:
 
 def new_webhook_secret() -> str:
     """A signing secret as receivers take it."""
-    from alerts.couriers.webhook import Secret  # noqa: PLC0415  (it brings the client along)
+    from alerts.couriers.webhook import Secret  # it brings the client along
 
     return Secret(secrets.token_bytes(SECRET_BYTES)).text()

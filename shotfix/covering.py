@@ -79,7 +79,7 @@ def cover(
         (work / "coverage.geojson").write_text(_geojson(found, corners), encoding="utf-8")
         (work / "coverage.json").write_text(json.dumps(summary(found), indent=2) + "\n", encoding="utf-8")
         if plot:
-            from shotfix.coverage_picture import draw_coverage  # noqa: PLC0415  (matplotlib is slow to load)
+            from shotfix.coverage_picture import draw_coverage  # matplotlib is slow to load
 
             draw_coverage(found, work / "coverage.png")
     return summary(found)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.couriers.destination import Destination
 from alerts.couriers.webhook import Secret, Webhook
@@ -33,8 +33,8 @@ PATIENCE_S: Final = 30.0  # for a receiver to start, and for the last alert to a
 KEY_BYTES: Final = 32
 
 
-def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]) -> None:
-    """Play a scene, deliver its alerts, and leave the run with what was received.
+def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Play a scene, deliver its alerts, and leave the run with what was received; the run's summary.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]
     force : bool
         Overwrite an earlier run.
     say : callable
-        Takes a line for the person who watches.
+        Takes a line for the person who watches; the receiver's, too, from another thread.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]
     say("what the control room's receiver reads:\n")
     with complete(out, results.FILES) as work:
         secret = _new_secret(work / "secret")
-        with _receiver(work) as url, Store(work / "record.db") as store, _carrying(store, url, secret) as carrying:
+        with _receiver(work, say) as url, Store(work / "record.db") as store, _carrying(store, url, secret) as carrying:
             with progress(f"replay {scene.name}", seconds, "s of audio") as advance:
                 run = playback.replay(scene, progress=advance, tell=lambda alert: _keep(store, alert))
             pending = carrying.rest(PATIENCE_S)
@@ -69,10 +69,12 @@ def show(scene_path: Path, out: Path, *, force: bool, say: Callable[[str], None]
         raise results.UnavailableError(
             f"{pending} alerts were not taken by the receiver; they are kept in {out}/record.db"
         )
-    counts = results.summary(run)["counts"]
+    summary = results.summary(run)
+    counts = summary["counts"]
     alerts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts["alerts"].items()))
     say(f"{counts['shots']} bangs heard, {counts['fixes']} placed; incidents: {alerts}")
     say(f"a suppressed or reviewed one is kept with its reason; everything is in {out}, the map in {out / 'map.png'}")
+    return summary
 
 
 def _new_secret(path: Path) -> Secret:
@@ -88,7 +90,7 @@ def _keep(store: Store, alert: Alert) -> None:
 
 
 @contextmanager
-def _receiver(work: Path) -> Iterator[str]:
+def _receiver(work: Path, say: Callable[[str], None]) -> Iterator[str]:
     """A receiver process, from its first word to its end; the URL it listens at."""
     command = [sys.executable, "-m", "alerts.couriers.loopback"]
     command += ["--secret-file", str(work / "secret"), "--log", str(work / "received.jsonl"), "--until-stdin-ends"]
@@ -98,7 +100,7 @@ def _receiver(work: Path) -> Iterator[str]:
             first = process.stdout.readline().split()
             if first[:1] != ["ready"]:
                 raise results.UnavailableError("the receiver did not start; what it said stands above")
-            reader = threading.Thread(target=_pass_on, args=(process.stdout,), daemon=True)
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, say), daemon=True)
             reader.start()
             yield first[1]
         finally:
@@ -110,10 +112,9 @@ def _receiver(work: Path) -> Iterator[str]:
         reader.join(PATIENCE_S)
 
 
-def _pass_on(stream: Iterator[str]) -> None:
+def _pass_on(stream: Iterator[str], say: Callable[[str], None]) -> None:
     for line in stream:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        say(line.rstrip("\n"))
 
 
 class _Carrying:

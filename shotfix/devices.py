@@ -38,17 +38,17 @@ def source_of(config: NodeConfig) -> Callable[[], Source]:
     """
     source = config.source
     if source.kind == "microphone":
-        from sensors.capture import Capture  # noqa: PLC0415  (a node has one source)
+        from sensors.capture import Capture  # a node has one source
 
         return lambda: Capture(source.device, rate_hz=source.rate_hz, channels=source.channels)
     if source.kind in {"file", "folder"}:
         return lambda: _playing(source)
     if source.kind == "stdin":
-        from sensors.piped import Piped  # noqa: PLC0415
+        from sensors.piped import Piped
 
         return lambda: Piped(encoding=source.format, rate_hz=source.rate_hz, channels=source.channels)
     if source.kind == "rtp":
-        from sensors.rtp_source import Rtp  # noqa: PLC0415
+        from sensors.rtp_source import Rtp
 
         return lambda: Rtp(
             source.port or 0,
@@ -58,7 +58,7 @@ def source_of(config: NodeConfig) -> Callable[[], Source]:
             payload_type=source.payload_type,
             address=source.host,
         )
-    from sensors.stream import Stream  # noqa: PLC0415
+    from sensors.stream import Stream
 
     return lambda: Stream(source.url or "")
 
@@ -80,7 +80,7 @@ def patience_of(config: NodeConfig) -> Patience:
     """How soon a source is given up: a camera needs longer to answer than a microphone."""
     if config.source.kind != "stream":
         return Patience()
-    from sensors.stream import PATIENCE  # noqa: PLC0415
+    from sensors.stream import PATIENCE
 
     return PATIENCE
 
@@ -108,11 +108,11 @@ def transport_of(config: NodeConfig) -> Transport:
     """
     address = config.centre
     if not address.broker:
-        from sensors.http_transport import HttpTransport  # noqa: PLC0415  (a node has one transport)
+        from sensors.http_transport import HttpTransport  # a node has one transport
 
         return HttpTransport(address.url, ca_file=address.ca_file, allow_plain_http=address.allow_plain)
-    from sensors.nats_link import NatsLink  # noqa: PLC0415
-    from sensors.nats_transport import NatsTransport  # noqa: PLC0415
+    from sensors.nats_link import NatsLink
+    from sensors.nats_transport import NatsTransport
 
     link = NatsLink(
         (address.url,),
@@ -125,7 +125,7 @@ def transport_of(config: NodeConfig) -> Transport:
 
 def _playing(config: SourceConfig) -> Source:
     """Recordings, read anew at each opening: files may have come."""
-    from sensors.playing import Playing, Recording, recordings_of  # noqa: PLC0415
+    from sensors.playing import Playing, Recording, recordings_of
 
     if config.kind == "folder" and config.path is not None and config.name_format is not None:
         name_format = re.sub(r"\.(wav|flac)$", "", config.name_format, flags=re.IGNORECASE)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from statistics import median
@@ -55,7 +57,7 @@ def examine(path: Path | None) -> list[Finding]:
             return [*findings, found, *node(config), *_all(lambda: place(config, path))]
         if kind == "site":
             return [*findings, Finding("configuration", "OK", f"{path.name}: a centre"), *site(read_site(path))]
-        from shotfix.registry import read_registry  # noqa: PLC0415  (few have a register alone)
+        from shotfix.registry import read_registry  # few have a register alone
 
         registry = read_registry(path)
         return [*findings, Finding("configuration", "OK", f"{path.name}: a network"), *geometry(registry)]
@@ -80,7 +82,7 @@ def node(config: NodeConfig) -> list[Finding]:
 
 def site(config: SiteConfig) -> list[Finding]:
     """What is there of a centre."""
-    from shotfix.registry import read_registry  # noqa: PLC0415  (a node has none)
+    from shotfix.registry import read_registry  # a node has none
 
     looks: list[Finder] = [
         lambda: clock(None),
@@ -90,8 +92,11 @@ def site(config: SiteConfig) -> list[Finding]:
     if config.listen.tls_cert_file is not None:
         looks.append(lambda: certificate(config))
     if config.nats is not None:
-        looks.append(lambda: reachable("broker", config.nats.url, config.nats.ca_file))  # type: ignore[union-attr]
-    looks += [lambda each=each: courier(each.name, each.url) for each in config.couriers]  # type: ignore[misc]
+        looks.append(partial(reachable, "broker", config.nats.url, config.nats.ca_file))
+    looks += [partial(courier, each.name, each.url) for each in config.couriers if each.url is not None]
+    looks += [partial(drop, each.name, each.folder) for each in config.couriers if each.folder is not None]
+    if isinstance(config.record_at, str):
+        looks.append(partial(database, config.record_at))
     found = _all(*looks)
     try:
         registry = read_registry(config.network_file)
@@ -125,9 +130,9 @@ def program() -> Iterator[Finding]:
 
 def devices(wanted: Sequence[str] = ()) -> Iterator[Finding]:
     """Microphones, and whether the one that is asked for is among them."""
-    from sensors.capture import microphones  # noqa: PLC0415  (it loads PortAudio)
-    from sensors.microphones import choose  # noqa: PLC0415
-    from sensors.source import SourceError  # noqa: PLC0415
+    from sensors.capture import microphones  # it loads PortAudio
+    from sensors.microphones import choose
+    from sensors.source import SourceError
 
     try:
         found = microphones()
@@ -153,7 +158,7 @@ def devices(wanted: Sequence[str] = ()) -> Iterator[Finding]:
 
 def identity(key_file: Path) -> Iterator[Finding]:
     """Whether the node's key can be used, and by what name logs call it."""
-    from sensors.identity import IdentityError, NodeKey, key_name  # noqa: PLC0415  (keys are slow to load)
+    from sensors.identity import IdentityError, NodeKey, key_name  # keys are slow to load
 
     try:
         yield Finding("key", "OK", f"{key_file.name} is key {key_name(NodeKey.load(key_file).public_text)}")
@@ -163,9 +168,9 @@ def identity(key_file: Path) -> Iterator[Finding]:
 
 def certificate(config: SiteConfig) -> Iterator[Finding]:
     """Whether the centre's certificate can be used, and for how long."""
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  (few have one)
+    from cryptography.x509 import load_pem_x509_certificate  # few have one
 
-    from shotfix.checking import tls_trouble  # noqa: PLC0415
+    from shotfix.checking import tls_trouble
 
     if problem := tls_trouble(config):
         yield Finding("certificate", "FAIL", problem)
@@ -184,8 +189,8 @@ def certificate(config: SiteConfig) -> Iterator[Finding]:
 
 def clock(config: NodeConfig | None) -> Iterator[Finding]:
     """How sure the time is, as whoever disciplines the clock says."""
-    from sensors.time_source import Kernel, TimeSourceError, implausible  # noqa: PLC0415  (as above)
-    from shotfix.devices import time_source_of  # noqa: PLC0415
+    from sensors.time_source import Kernel, TimeSourceError, implausible
+    from shotfix.devices import time_source_of
 
     if doubt := implausible(time.time_ns()):
         yield Finding("clock", "FAIL", doubt, "set the clock, and let chronyd keep it")
@@ -321,10 +326,35 @@ def courier(name: str, url: str) -> Iterator[Finding]:
         yield Finding(f"courier {name}", "WARN", said, remedy)
 
 
+def drop(name: str, folder: Path) -> Iterator[Finding]:
+    """Whether the folder of a courier of files is there: it makes none, which could hide one that is not mounted."""
+    if folder.is_dir():
+        yield from disk(folder, 0)
+        return
+    remedy = "make it, or mount what should be there; alerts wait in the outbox until it is"
+    yield Finding(f"drop {name}", "FAIL", f"{folder}: no such folder", remedy)
+
+
+def database(where: str) -> Iterator[Finding]:
+    """Whether the server that the record is on answers; the address may hold a password and is not shown."""
+    import sqlalchemy as sa  # few have a server
+
+    from alerts.record.database import StoreError
+    from alerts.record.opening import open_database
+
+    try:
+        with closing(open_database(where)) as server, server.reading() as connection:
+            connection.execute(sa.select(1))
+            yield Finding("record", "OK", f"{server.name} answers")
+    except StoreError as error:
+        said, _, remedy = str(error).partition("; ")
+        yield Finding("record", "FAIL", said, remedy or "mend record.database")
+
+
 def place(config: NodeConfig, path: Path) -> Iterator[Finding]:
     """Whether a node's file and the network's place its sensors alike, where network.toml lies beside or above it."""
-    from shotfix.enrolling import same_place  # noqa: PLC0415  (it writes folders and keys)
-    from shotfix.registry import read_registry  # noqa: PLC0415  (as above)
+    from shotfix.enrolling import same_place  # it writes folders and keys
+    from shotfix.registry import read_registry
 
     folder = path.resolve().parent
     network = next((each / NETWORK for each in (folder, folder.parent) if (each / NETWORK).is_file()), None)
@@ -343,6 +373,6 @@ def place(config: NodeConfig, path: Path) -> Iterator[Finding]:
 
 def geometry(registry: Registry) -> Iterator[Finding]:
     """Whether the sensors stand so that shots can be placed."""
-    from shotfix.geometry import findings  # noqa: PLC0415  (it loads numba)
+    from shotfix.geometry import findings  # it loads numba
 
     yield from findings(registry)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
 from acoustic.instant import SECOND, instant_text, seconds_between
 from alerts.alert import Alert
 from alerts.record.store import StoreError
-from shotfix.checkpoint import CheckpointError, damaged, kept, newest, save, thin
+from shotfix.checkpoint import CheckpointError, damaged, kept, save, thin
 from shotfix.engine_parts import Arrival, Pulse, settle
-from shotfix.entries import LISTEN_BACK_NS, Begin, calendar_body, silence_body, take, tick_body, weather_body
-from shotfix.registry import Registry, RegistryError
+from shotfix.entries import silence_body, take, tick_body
+from shotfix.givens import Givens
+from shotfix.recovery import Recovery
 from shotfix.segment import LARGEST_BODY_BYTES, Entry, JournalError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shotfix.core import Core, Said
     from shotfix.engine_parts import Keeper
     from shotfix.journal import Journal
+    from shotfix.registry import Registry
 
 GROUP: Final = 512
 """Entries written with one fsync at most."""
@@ -80,11 +81,6 @@ class Engine:
         told_revision: int = 0,
         events: tuple[ExpectedEvent, ...] = (),
     ) -> None:
-        self._charter = charter
-        self._registry = charter.share(registry)
-        self._told_revision = told_revision
-        self.changes: tuple[str, ...] = ()
-        """What of the register is otherwise than before the start, in words."""
         self.observe_latency: Callable[[float], None] = lambda _seconds: None
         """Takes the seconds from the arrival of the last message that an alert needed to its commitment."""
         self._journal = journal
@@ -94,20 +90,27 @@ class Engine:
         self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self._decided: list[Arrival] = []  # ticks that wait to be written
         self._unsaved: list[Alert] = []
+        self._passed_over: list[str] = []  # acts of people, to be put aside
         self._needed_ns: list[int] = []  # when the last message came that each of them needed
         self._saved_ns = 0
         self._silent_ns = 0
         self._looked_ns = 0
         self._complained_ns = 0
-        # What is wanted, and what is on the disk: a difference is written again and again until the disk takes it.
-        self._wanted_air = self._taken_air = charter.air
-        self._wanted_events = events
         self.pulse = Pulse()
-        self.core: Core = self._restore()
-        self._wanted_registry = self._registry.encode()
-        self._taken_registry = self.core.registry.encode()
-        self._taken_events = self.core.events
-        self._decided = self._revisions(now_ns())
+        start = Recovery(charter, charter.share(registry), journal, told_revision, now_ns)
+        self.core: Core = start.core(checkpoints, self._gather, keeper.keep_missing)
+        self._charter, self._registry = start.charter, start.registry
+        self.changes = start.changes
+        """What of the register is otherwise than before the start, in words."""
+        self._givens = Givens(
+            registry=self._registry.encode(),
+            air=charter.air,
+            events=events,
+            taken_registry=self.core.registry.encode(),
+            taken_air=charter.air,
+            taken_events=self.core.events,
+        )
+        self._decided = self._givens.missing(now_ns())
 
     # other threads
 
@@ -123,12 +126,12 @@ class Engine:
     def revise(self, registry: Registry, air: Air) -> None:
         """Take over another register, and another report of the weather, as soon as the disk takes the difference."""
         self._registry = self._charter.share(registry)
-        self._wanted_registry = self._registry.encode()
-        self._wanted_air = air
+        self._givens.registry = self._registry.encode()
+        self._givens.air = air
 
     def expect(self, events: tuple[ExpectedEvent, ...]) -> None:
         """Take over another calendar, as soon as the disk takes it."""
-        self._wanted_events = events
+        self._givens.events = events
 
     @property
     def damaged_checkpoints(self) -> int:
@@ -224,7 +227,8 @@ class Engine:
             self._journal.flush()
         except JournalError as error:
             self.pulse.disk_refused += 1
-            self._complain(len(group), error)
+            words = "the journal cannot be written, %d messages were sent back: %s"
+            self._complain(self.pulse.disk_refuses, words, len(group), error)
             self.pulse.disk_refuses = True
             for arrival in group:
                 settle(arrival, error)
@@ -234,25 +238,20 @@ class Engine:
             settle(arrival)
         return True
 
-    def _complain(self, messages: int, error: JournalError) -> None:
+    def _complain(self, already: bool, words: str, count: int, error: Exception) -> None:
         """Tell the log, when it begins and now and then; a full disk may be the log's, too."""
         now_ns = self._now_ns()
-        if self.pulse.disk_refuses and abs(now_ns - self._complained_ns) < COMPLAIN_NS:
+        if already and abs(now_ns - self._complained_ns) < COMPLAIN_NS:
             return
         self._complained_ns = now_ns
-        _log.error("the journal cannot be written, %d messages were sent back: %s", messages, error)
+        _log.error(words, count, error)
 
     def _take(self, group: list[Arrival]) -> None:
         first = self._journal.end - len(group) + 1
         for position, arrival in enumerate(group, start=first):
             entry = Entry(position, arrival.kind, arrival.at_ns, arrival.body)
             said = take(self.core, entry, self._charter, arrival.batch)
-            if arrival.kind == "network":
-                self._taken_registry = arrival.body
-            elif arrival.air is not None:
-                self._taken_air = arrival.air
-            elif arrival.events is not None:
-                self._taken_events = arrival.events
+            self._givens.take(arrival)
             if self._gather(said):
                 self._needed_ns.append(arrival.at_ns if arrival.since_ns is None else arrival.since_ns)
 
@@ -263,15 +262,14 @@ class Engine:
         _tell(said.episodes)
         for snippet in said.snippets:
             self._keeper.keep_sound(snippet)
-        for act_id in said.passed_over:
-            self._keeper.pass_over(act_id)
+        self._passed_over += said.passed_over
         alerts = [event for event in said.events if isinstance(event, Alert)]
         self._unsaved += alerts
         return bool(alerts)
 
     def _decide(self, now_ns: int, since_ns: int) -> None:
         """Make an entry of what the clock decides, or a reload: it is written before it is thought about."""
-        self._decided += self._revisions(now_ns)
+        self._decided += self._givens.missing(now_ns)
         watermark_ns = self.core.due(now_ns)
         if watermark_ns is not None:
             self._decided.append(Arrival("tick", now_ns, tick_body(watermark_ns), since_ns=since_ns))
@@ -281,27 +279,20 @@ class Engine:
             self._silent_ns = silent_ns
             self._decided.append(Arrival("note", now_ns, silence_body(silent_ns)))
 
-    def _revisions(self, now_ns: int) -> list[Arrival]:
-        """Register, weather and calendar, where those that are wanted are not yet on the disk."""
-        registry, air, wanted = self._wanted_registry, self._wanted_air, []
-        if registry != self._taken_registry:
-            wanted.append(Arrival("network", now_ns, registry))
-        if air != self._taken_air:
-            wanted.append(Arrival("weather", now_ns, weather_body(air), air=air))
-        if self._wanted_events != self._taken_events:
-            wanted.append(Arrival("calendar", now_ns, calendar_body(self._wanted_events), events=self._wanted_events))
-        return wanted
-
     def _save(self) -> None:
-        """Commit alerts; what the store refuses is tried again with the next."""
-        if not self._unsaved:
-            return
+        """Commit alerts, then put aside acts that those left without sense; what the store refuses is tried again."""
+        if self._unsaved:
+            self._commit()
+        while self._passed_over and not self._unsaved:
+            self._keeper.pass_over(self._passed_over.pop(0))
+
+    def _commit(self) -> None:
         try:
             self._keeper.keep(self._unsaved)
         except StoreError as error:
+            self._complain(self.pulse.store_refuses, "%d alerts wait for the store: %s", len(self._unsaved), error)
             self.pulse.store_refused += 1
             self.pulse.store_refuses = True
-            _log.error("%d alerts wait for the store: %s", len(self._unsaved), error)
             return
         now_ns = self._now_ns()
         for since_ns in self._needed_ns:
@@ -318,78 +309,6 @@ class Engine:
             save(self._checkpoints, self._journal.end, self._charter.stamp, self.core, at_ns=self._saved_ns)
         except CheckpointError as error:
             _log.warning("no checkpoint was left; a restart will take longer: %s", error)
-
-    # the start
-
-    def _restore(self) -> Core:
-        found = newest(self._checkpoints, self._charter.stamp, self._journal.end)
-        begun = self._journal.latest("begin")
-        if found is not None:
-            position: int = found[0]
-            core: Core = found[1]
-            _log.info("going on from a checkpoint at entry %d of %d", position, self._journal.end)
-        elif begun is not None and self._begin_of(begun).charter.stamp == self._charter.stamp:
-            position, core = begun, self._listen_back(self._begin_of(begun), begun)[0]
-        else:
-            position, core = self._found()
-        self.core = core
-        for entry in self._journal.entries(position):
-            self._gather(take(core, entry, self._charter))
-        self._renumber(core.registry)
-        core.begin(self._now_ns())
-        return core
-
-    def _found(self) -> tuple[int, Core]:
-        """A core built anew, which listens back into what another program or configuration left in the journal."""
-        after, former = self._listened_back_to()
-        if former is None:
-            self._registry = self._registry.numbered(max(self._registry.revision, self._told_revision))
-        else:
-            self._renumber(former)
-        begin = Begin(self._charter, self._registry.encode(), after)
-        self._journal.append("begin", self._now_ns(), begin.encode())
-        position = self._journal.flush()
-        core, alerts = self._listen_back(begin, position)
-        # What was acknowledged, but was not told before the former program ended, is told now.
-        self._keeper.keep_missing(alerts)
-        return position, core
-
-    def _renumber(self, former: Registry) -> None:
-        """Give the register a number above all former ones where it changed; else the one it has."""
-        self._registry, words = former.revised(self._registry, self._told_revision)
-        self.changes = words or self.changes
-
-    def _listen_back(self, begin: Begin, position: int) -> tuple[Core, list[Alert]]:
-        core = self.core = begin.core()
-        self._charter = begin.charter
-        alerts: list[Alert] = []
-        for entry in self._journal.entries(begin.after, position - 1):
-            said = None if entry.kind == "begin" else take(core, entry, begin.charter)
-            alerts += [event for event in said.events if isinstance(event, Alert)] if said is not None else []
-        return core, alerts
-
-    def _listened_back_to(self) -> tuple[int, Registry | None]:
-        """The entry behind which a new core begins to listen, and the register that was in force, where it is known."""
-        recent: deque[tuple[int, int]] = deque()
-        after = self._journal.oldest - 1
-        register: Entry | None = None
-        for entry in self._journal.entries(after):
-            register = entry if entry.kind in {"network", "begin"} else register
-            recent.append((entry.position, entry.at_ns))
-            while recent[0][1] < entry.at_ns - LISTEN_BACK_NS:
-                after = recent.popleft()[0]
-        return after, None if register is None else _registry_in(register)
-
-    def _begin_of(self, position: int) -> Begin:
-        (entry,) = self._journal.entries(position - 1, position)
-        return Begin.decode(entry.body)
-
-
-def _registry_in(entry: Entry) -> Registry | None:
-    try:
-        return Registry.decode(entry.body if entry.kind == "network" else Begin.decode(entry.body).registry)
-    except (JournalError, RegistryError):  # another version wrote it
-        return None
 
 
 def _tell(episodes: list[Episode]) -> None:

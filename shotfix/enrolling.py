@@ -184,9 +184,13 @@ def site_of(
     ValueError
         When not exactly one place is given, or a number is out of range.
     """
-    if (degrees is None) == (metres is None):
+    place: Geodetic | Local
+    if degrees is not None and metres is None:
+        place = Geodetic(*degrees)
+    elif metres is not None and degrees is None:
+        place = Local(*metres)
+    else:
         raise ValueError("give the place once: latitude, longitude and height, or east, north and up")
-    place = Geodetic(*degrees) if degrees is not None else Local(*metres)  # type: ignore[misc]  # one of them is given
     return Site(
         sensor_id,
         place,

@@ -16,6 +16,7 @@ from acoustic.instant import SECOND
 from alerts.act import Act
 from alerts.alert import Alert
 from sensors.identity import MAGIC, SEAL_BYTES
+from sensors.known_type import known
 from sensors.wire import decode_batch
 from shotfix.charter import Charter
 from shotfix.core import Said
@@ -58,7 +59,7 @@ class Begin:
             When another version of the program wrote it.
         """
         try:
-            return msgspec.json.decode(body, type=cls)
+            return msgspec.json.decode(body, type=known(cls))
         except (msgspec.MsgspecError, ValueError) as error:
             raise JournalError(f"begun by another version of this program ({error}); replay it with that one") from None
 
@@ -122,7 +123,7 @@ def take(core: Core, entry: Entry, charter: Charter, batch: Batch | None = None)
 def _act_in(entry: Entry) -> list[str]:
     """The name of the act in an entry, where that much of it can be read."""
     try:
-        return [msgspec.json.decode(entry.body, type=_ActBody).act.act_id]
+        return [msgspec.json.decode(entry.body, type=known(_ActBody)).act.act_id]
     except (msgspec.MsgspecError, ValueError):
         return []
 
@@ -139,14 +140,14 @@ def _take(core: Core, entry: Entry, charter: Charter, batch: Batch | None) -> Sa
         registry = Registry.decode(entry.body)
         core.adopt(registry, charter.owned(registry), entry.at_ns)
     elif entry.kind == "weather":
-        core.report_weather(msgspec.json.decode(entry.body, type=Air), entry.at_ns)
+        core.report_weather(msgspec.json.decode(entry.body, type=known(Air)), entry.at_ns)
     elif entry.kind == "act":
-        body = msgspec.json.decode(entry.body, type=_ActBody)
+        body = msgspec.json.decode(entry.body, type=known(_ActBody))
         return core.act(body.act, body.known, body.earlier)
     elif entry.kind == "calendar":
-        from alerts.calendar_event import ExpectedEvent  # noqa: PLC0415  (most journals have none)
+        from alerts.calendar_event import ExpectedEvent  # most journals have none
 
-        core.expect(msgspec.json.decode(entry.body, type=tuple[ExpectedEvent, ...]))
+        core.expect(msgspec.json.decode(entry.body, type=known(tuple[ExpectedEvent, ...])))
     elif entry.kind == "note" and entry.body.startswith(_SILENCE):
         return core.close(_TICK.unpack(entry.body[len(_SILENCE) :])[0])
     return Said()

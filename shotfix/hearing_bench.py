@@ -14,6 +14,7 @@ from acoustic.watch_kernels import GROUP
 from sensors.chunk import ChunkError
 from sensors.following import Following
 from sensors.health import Heartbeat
+from sensors.known_type import known
 from sensors.message import Envelope
 from sensors.wire import WireError, decode, encode
 
@@ -201,7 +202,7 @@ def decode_answer(message: bytes) -> Answer:
         When they are none.
     """
     try:
-        form = msgspec.msgpack.decode(message, type=_Form)
+        form = msgspec.msgpack.decode(message, type=known(_Form))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(f"not a worker's answer: {error}") from None
     contents = tuple(decode(content).content for content in form.contents)

@@ -188,7 +188,7 @@ def _checked(order: CheckSnippet) -> Answer:
 
 def _limit(limits: Limits) -> None:
     try:
-        import resource  # noqa: PLC0415  (not everywhere)
+        import resource  # not everywhere
     except ImportError:
         return
     for kind, most in (

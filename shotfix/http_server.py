@@ -50,7 +50,7 @@ class HttpServer:
         self._socket = _listening(host, port)
         self._config = uvicorn.Config(
             application,
-            http=functools.partial(GuardedProtocol, guard=Guard(self._limits, self.counts)),  # type: ignore[arg-type]
+            http=functools.partial(GuardedProtocol, guard=Guard(self._limits, self.counts)),  # type: ignore[arg-type]  # it is called, as a class would be
             ws="none",
             lifespan="off",
             log_config=None,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sensors.cell import Territory
 from sensors.nats_client import let_go
-from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, check_city, token_of
+from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, NatsLink, check_city, token_of
 from sensors.transport import LARGEST_SEALED_BYTES, TOO_LARGE, UNAVAILABLE
 from shotfix.ingest import Answer
 from shotfix.nats_pull import Pull, StalledError
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-    from sensors.cell import Territory
-    from sensors.nats_link import NatsLink
+    from shotfix.config import NatsConfig
 
 PULL_S: Final = 3.0
 """A request for messages lapses after this; the server says so, or it is not there."""
@@ -109,6 +109,18 @@ class NatsDoor:
         self._said = ""
         self._warned = ""
 
+    @classmethod
+    def of(cls, config: NatsConfig, take: Callable[[bytes], Awaitable[Answer]]) -> NatsDoor:
+        """The door that a configuration describes."""
+        link = NatsLink(
+            (config.url,),
+            ca_file=config.ca_file,
+            credentials_file=config.credentials_file,
+            allow_plain=config.allow_plain,
+        )
+        territory = Territory(frozenset(config.cells), config.margin_m) if config.cells else None
+        return cls(take, link, config.city, config.worker, territory)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Take what comes until ``stop`` is set; connects again, for ever, whenever the connection is lost.
 
@@ -130,7 +142,8 @@ class NatsDoor:
                 self._warn(self._said or _words(error))
             self.counts.connected = False
             if not stop.is_set():
-                wait_s = min(FIRST_WAIT_S * 2.0 ** (failures - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.0)  # noqa: S311
+                longest_s = min(FIRST_WAIT_S * 2.0 ** (failures - 1), LONGEST_WAIT_S)
+                wait_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311  (a wait is no secret)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await stop.wait()

@@ -11,6 +11,7 @@ from alerts.record.ledger import Ledger
 from alerts.record.store import ContradictionError, StoreError
 from alerts.review.errors import ReviewError
 from alerts.review.passed_over import pass_over
+from alerts.review.rules import ReviewRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from alerts.alert import Alert
     from alerts.delivery import Route
     from alerts.record.store import Store
+    from alerts.review.acts import Decision
     from sensors.snippet import Snippet
     from shotfix.clips import ClipStore
 
@@ -43,6 +45,8 @@ class Keeping:
         The wall clock, nanoseconds UTC.
     most_waiting_bytes : int
         Of sound that waits to be stored.
+    rules : ReviewRules or None
+        How review is done, for what people said and what is carried to another incident.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Keeping:
         clips: ClipStore,
         now_ns: Callable[[], int],
         most_waiting_bytes: int = MOST_WAITING_BYTES,
+        rules: ReviewRules | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Revisions of alerts that were kept, by outcome."""
@@ -65,6 +70,9 @@ class Keeping:
         self.check: Callable[[Snippet], bool] | None = None
         """Hands sound to a process in which it may be decoded, False while that is behind; `put_sound` is then called
         with what it found. None: it is decoded here."""
+        self.hand_over: Callable[[Decision], object] | None = None
+        """Hands an act that was carried to another incident to the engine. None: the next start finds it."""
+        self._rules = rules or ReviewRules()
         self._waiting: deque[Snippet] = deque()
         self._waiting_bytes = 0
         self._most_waiting_bytes = most_waiting_bytes
@@ -115,16 +123,25 @@ class Keeping:
             self._came.notify()
 
     def pass_over(self, act_id: str) -> None:
-        """Put aside an act that no revision will name; where the record refuses, the next start tries again."""
+        """Put aside an act that no revision will name, or say it of what took its incident in.
+
+        Where the record refuses, the next start tries again.
+        """
         at_ns, ledger = self._now_ns(), Ledger(self._store)
         try:
-            put_aside = self._store.write(lambda connection: pass_over(connection, ledger, act_id, at_ns))
+            put = self._store.write(lambda connection: pass_over(connection, ledger, act_id, at_ns, self._rules))
         except (StoreError, ReviewError) as error:
             _log.error("%s made no sense any more and could not be put aside: %s", act_id, error)
             return
-        if put_aside:
-            self.passed_over += 1
+        if put is None:
+            return
+        self.passed_over += 1
+        if put.carried is None:
             _log.warning("%s made no sense any more when it was to be told; a person has to look again", act_id)
+            return
+        _log.info("%s was said of a part of %s, and is said of that now", act_id, put.carried.act.incident_id)
+        if self.hand_over is not None:
+            self.hand_over(put.carried)
 
     @property
     def settled(self) -> bool:

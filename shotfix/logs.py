@@ -46,7 +46,7 @@ def begin(level: str, service: str) -> None:
     service : str
         Which process speaks: in every line.
     """
-    import structlog  # noqa: PLC0415  (only services log)
+    import structlog  # only services log
 
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -74,11 +74,11 @@ def begin(level: str, service: str) -> None:
 
 
 def _of(service: str) -> Processor:
-    def add(_logger: object, _method: str, line: dict[str, object]) -> dict[str, object]:
+    def add(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         line["service"] = service
         return line
 
-    return add  # type: ignore[return-value]
+    return add
 
 
 def _short(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from alerts.record import tables
+from sensors.known_type import known
 
 if TYPE_CHECKING:
     from alerts.record.store import Store
@@ -40,7 +41,7 @@ class NamedClips:
         """Of each alert that names one, the number of the last revision that was read."""
         self._last = 0
         self._lock = threading.Lock()
-        self._decoder = msgspec.json.Decoder(_Named)
+        self._decoder = msgspec.json.Decoder(known(_Named))
 
     def alert_of(self, sha256: str) -> str | None:
         """The first alert_id that names this digest (64 hexadecimal digits); None when none does.

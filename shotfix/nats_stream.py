@@ -103,8 +103,8 @@ async def ensure_stream(stream: JetStreamContext, city: str, settings: StreamSet
     nats.errors.Error
         When the server does not do it.
     """
-    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig  # noqa: PLC0415
-    from nats.js.errors import NotFoundError  # noqa: PLC0415
+    from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+    from nats.js.errors import NotFoundError
 
     name = stream_name(city)
     wanted: dict[str, Any] = {
@@ -135,7 +135,7 @@ async def ensure_stream(stream: JetStreamContext, city: str, settings: StreamSet
 
 
 async def _make(stream: JetStreamContext, config: StreamConfig) -> None:
-    from nats.js.errors import APIError  # noqa: PLC0415
+    from nats.js.errors import APIError
 
     try:
         await stream.add_stream(config)
@@ -161,8 +161,8 @@ async def ensure_consumer(
     nats.errors.Error
         When the server does not do it.
     """
-    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy  # noqa: PLC0415
-    from nats.js.errors import NotFoundError  # noqa: PLC0415
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+    from nats.js.errors import NotFoundError
 
     name, durable = stream_name(city), durable_name(worker, cell)
     wanted = ConsumerConfig(

@@ -39,7 +39,7 @@ class Node:
     revoked: str | None = None
 
     def __post_init__(self) -> None:
-        from sensors.identity import MOST_KEYS, IdentityError, key_name  # noqa: PLC0415  (half a second of crypto)
+        from sensors.identity import MOST_KEYS, IdentityError, key_name  # half a second of crypto
 
         check_name(self.node_id, "node_id")
         if not 0 < len(self.keys) <= MOST_KEYS:

@@ -10,7 +10,7 @@ SPARE: Final = 200  # libraries, logs, a record
 def allow_open_files(count: int) -> None:
     """Raise the limit of open files so that there is room for so many, as far as this process may."""
     try:
-        import resource  # noqa: PLC0415  (not everywhere)
+        import resource  # not everywhere
     except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +38,8 @@ def draw_map(run: Run, path: Path) -> None:
     _draw_sensors(run, axes, sensors)
     outside = sum(_draw_shot(axes, fix, sensors) for fix in run.fixes)
     _draw_truth(run, axes, sensors)
-    _dress(run, axes, sensors, outside)
+    _dress(run, axes, outside)
+    _frame(axes)
     with mpl.rc_context({"svg.hashsalt": "shotfix"}):
         figure.savefig(path, metadata={"Software": None})
 
@@ -97,31 +97,26 @@ def _draw_truth(run: Run, axes: Any, sensors: np.ndarray) -> None:
         axes.plot(truth[:, 0], truth[:, 1], "+", color="black", markersize=14, label="truth", zorder=5)
 
 
-def _dress(run: Run, axes: Any, sensors: np.ndarray, outside: int) -> None:
-    for sound in {fix.sound for fix in run.fixes}:
+def _dress(run: Run, axes: Any, outside: int) -> None:
+    heard = {fix.sound for fix in run.fixes}
+    for sound in (sound for sound in COLOURS if sound in heard):  # in one order: two runs draw the same bytes
         axes.plot([], [], MARKS[sound], color=COLOURS[sound], label=f"taken for {sound}")
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.margins(0.08)
-    axes.autoscale_view()
-    _not_too_small(axes, sensors)
     axes.grid(alpha=0.3)
     axes.set_xlabel("east, m")
     axes.set_ylabel("north, m")
-    placed = f"{len(run.fixes)} of {len(run.shots)} shots placed"
+    placed = f"{len(run.fixes)} of {len(run.shots)} bangs placed"
     missing = f", {outside} far outside the map" if outside else ""
     axes.set_title(
-        f"{run.scene.name}\n{placed}{missing}; regions hold the truth at 95 %", fontsize=11, parse_math=False
+        f"{run.scene.name}\n{placed}{missing}; shaded: where each was, 95 in 100", fontsize=11, parse_math=False
     )
     axes.legend(loc="upper left", fontsize=8)
 
 
-def _not_too_small(axes: Any, sensors: np.ndarray) -> None:
-    """Keep a map of one point, or of a few metres, readable."""
-    middle = sensors[:, :2].mean(axis=0)
-    for get, put, centre in (
-        (axes.get_xlim, axes.set_xlim, middle[0]),
-        (axes.get_ylim, axes.set_ylim, middle[1]),
-    ):
-        low, high = get()
-        if math.isfinite(high - low) and high - low < SMALLEST_M:
-            put(centre - SMALLEST_M / 2 - MARGIN_M, centre + SMALLEST_M / 2 + MARGIN_M)
+def _frame(axes: Any) -> None:
+    """Show every place, sensor and truth; a region may reach beyond, or one that is kilometres long would rule them."""
+    points = np.vstack([line.get_xydata() for line in axes.get_lines() if len(line.get_xydata())])
+    low, high = points.min(axis=0), points.max(axis=0)
+    half_m = max(0.54 * float(np.max(high - low)), SMALLEST_M / 2.0) + MARGIN_M
+    axes.set_aspect("equal")
+    for put, middle in zip((axes.set_xlim, axes.set_ylim), (low + high) / 2.0, strict=True):
+        put(middle - half_m, middle + half_m)

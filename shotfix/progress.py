@@ -17,8 +17,8 @@ def progress(what: str, total: float, unit: str) -> Iterator[Callable[[float], N
     if not sys.stderr.isatty() or total <= 0.0:
         yield lambda _amount: None
         return
-    from rich.console import Console  # noqa: PLC0415  (only who sits at a terminal waits for it to load)
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # only who sits at a terminal waits for it to load
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit)
     bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)

@@ -13,6 +13,7 @@ from shotfix.charter import CharterError
 from shotfix.checking import tls_trouble
 from shotfix.registry import read_registry, told_revision
 from shotfix.streams import setups_of
+from shotfix.telling import signing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from acoustic.air import Air
     from alerts.calendar_event import ExpectedEvent
+    from alerts.couriers.webhook import Signing
     from sensors.hearing import Setup
     from shotfix.charter import Charter
     from shotfix.config import SiteConfig
@@ -49,6 +51,8 @@ class Reload:
         The calendar.
     setups : dict
         How each sensor's sound is heard.
+    signings : dict
+        What signs for each webhook, by the courier's name.
     """
 
     config: SiteConfig
@@ -58,6 +62,7 @@ class Reload:
     air: Air
     events: tuple[ExpectedEvent, ...]
     setups: dict[str, Setup]
+    signings: dict[str, Signing]
 
 
 def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter, data_dir: Path) -> Reload:
@@ -76,7 +81,7 @@ def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter
 
     Raises
     ------
-    ConfigError, CharterError, IdentityError, CalendarError, OSError
+    ConfigError, CharterError, IdentityError, CalendarError, ValueError, OSError
         When anything is wrong, with what to do.
     """
     config = reread()
@@ -92,4 +97,5 @@ def prepare(reread: Callable[[], SiteConfig], former: Registry, charter: Charter
     replace(charter, place=place).core(charter.share(registry))
     air, events = config.air.air(), calendar_of(config, time.time_ns(), lambda said: _log.info("%s", said))
     keyring = Keyring(registry.keys, registry.revoked)
-    return Reload(config, registry, words, keyring, air, events, setups_of(registry, air))
+    signings = {courier.name: signing_of(courier) for courier in config.couriers if courier.kind == "webhook"}
+    return Reload(config, registry, words, keyring, air, events, setups_of(registry, air), signings)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from acoustic.detection import Detection
 from acoustic.instant import instant_text
 from alerts.alert import Alert
+from alerts.geojson import collection, place_and_region
 from localization.fix import Fix, Unfixed
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Run:
         for shot in self.fixes:
             for number, mode in enumerate(shot.modes, start=1):
                 features += _features(shot, number, mode)
-        return {"type": "FeatureCollection", "features": features}
+        return collection(features)
 
 
 def _hashes(scene: Scene) -> dict[str, str]:
@@ -117,7 +118,4 @@ def _features(shot: Fix, number: int, mode: Mode) -> list[dict[str, Any]]:
     }
     point = {"type": "Point", "coordinates": [round(centre.longitude_deg, 7), round(centre.latitude_deg, 7)]}
     region = {"type": "Polygon", "coordinates": [mode.ellipse.outline(centre)]}
-    return [
-        {"type": "Feature", "geometry": point, "properties": about | {"part": "place"}},
-        {"type": "Feature", "geometry": region, "properties": about | {"part": "region"}},
-    ]
+    return place_and_region(point, region, about)

@@ -57,7 +57,7 @@ def _targets(scenes: tuple[Path, ...], out: Path) -> dict[Path, Path]:
 
 
 def _gazetteer(path: Path) -> Gazetteer:
-    from alerts.gazetteer import Gazetteer, GazetteerError  # noqa: PLC0415  (shapely takes a while)
+    from alerts.gazetteer import Gazetteer, GazetteerError  # shapely takes a while
 
     try:
         return Gazetteer.open(path)
@@ -81,7 +81,7 @@ def _run_scene(
     with complete(folder, results.FILES) as work:
         results.write_run(run, work)
         if plot:
-            from shotfix.picture import draw_map  # noqa: PLC0415  (matplotlib takes a second)
+            from shotfix.picture import draw_map  # matplotlib takes a second
 
             draw_map(run, work / "map.png")
     summary = results.summary(run)

@@ -35,7 +35,7 @@ def score_runs(folder: Path, scenes: tuple[Path, ...], within_m: float, plot: Pa
     together = Score.together(scores.values())
     figures = together.figures()
     if plot is not None:
-        from shotfix.score_picture import draw_score  # noqa: PLC0415  (matplotlib, only who draws pays for it)
+        from shotfix.score_picture import draw_score  # matplotlib, only who draws pays for it
 
         draw_score(together, figures, plot)
     return {

@@ -161,9 +161,9 @@ def clap_test(config: NodeConfig, seconds: float, say: Callable[[str], None]) ->
     SourceError
         When the kind of source cannot be used at all; one that gives no sound is told in what was heard.
     """
-    from sensors.supervised import Supervised  # noqa: PLC0415  (it brings threads along)
-    from sensors.supervisor import Change  # noqa: PLC0415
-    from shotfix.devices import source_of  # noqa: PLC0415
+    from sensors.supervised import Supervised  # it brings threads along
+    from sensors.supervisor import Change
+    from shotfix.devices import source_of
 
     source = Supervised(source_of(config))
     end = threading.Timer(seconds, source.stop)

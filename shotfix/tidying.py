@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from shotfix.engine import Engine
     from shotfix.telling import Telling
 
-PARTS: Final = ("journal", "record", "ledger", "sound", "calendar", "acts")
+PARTS: Final = ("journal", "record", "ledger", "sound", "tokens", "calendar", "acts")
+HOUR_S: Final = 3600.0
+MINUTE_S: Final = 60.0
 LEFT_BEHIND_NS: Final = 60 * SECOND
 """What a person decided is told within seconds; what is not after so long was refused by a disk."""
 
@@ -56,17 +59,31 @@ class Tidying:
         self._calendar = calendar
         self._unsurveyed = 0
 
+    async def run(self, submit: Callable[[Decision], Future[bool]]) -> None:
+        """Let go of what is older, or more, than the configuration keeps: at the start, and each hour; until cancelled.
+
+        In between, what was left behind is looked for: acts that the journal refused, the end of the ledger.
+        """
+        while True:
+            await asyncio.to_thread(self.round)
+            for _ in range(round(HOUR_S / MINUTE_S)):
+                await asyncio.sleep(MINUTE_S)
+                await asyncio.to_thread(self.resume, submit)
+                await asyncio.to_thread(self.note_head)
+
     def round(self) -> None:
         """Let go of what may go; raises nothing."""
         self._try("journal", lambda: self._engine.tidy(self._keeps.journal_days, self._keeps.journal_bytes))
         self._try("record", self._telling.retire)
         self.note_head()
         self._try("sound", self._sweep)
+        self._try("tokens", self._telling.people.keep)
         self._try("calendar", lambda: self._engine.expect(self._calendar()))
         self.counts["rounds"] += 1
 
     def note_head(self) -> None:
-        """Write down how far the ledger goes; raises nothing."""
+        """Write down how far the ledger goes, and see whether it can go on; raises nothing."""
+        self._telling.look()
         self._try("ledger", self._telling.note_head)
 
     def resume(self, submit: Callable[[Decision], Future[bool]]) -> None:

@@ -201,7 +201,7 @@ class _Scanner:
 
 def _unescaped(quoted: str) -> str:
     """A quoted key as it is meant."""
-    import tomllib  # noqa: PLC0415  (keys in quotes are rare)
+    import tomllib  # keys in quotes are rare
 
     try:
         return str(tomllib.loads(f"key = {quoted}")["key"])

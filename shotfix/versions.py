@@ -26,6 +26,6 @@ def versions() -> dict[str, str]:
 @functools.cache
 def model_hash() -> str:
     """SHA-256 of the file that holds the built-in classifier."""
-    from acoustic.classifier import MODEL_PATH  # noqa: PLC0415  (only who judges sounds waits for it)
+    from acoustic.classifier import MODEL_PATH  # only who judges sounds waits for it
 
     return hashlib.sha256(MODEL_PATH.read_bytes()).hexdigest()

@@ -20,18 +20,16 @@ RADIUS_M = 300.0
 
 def warm_locator() -> int:
     """Place an invented burst; how many of its rounds were placed. Minutes on a fresh machine, else a second."""
-    sites = tuple(
-        Site(f"S{k}", Local(RADIUS_M * math.cos(k), RADIUS_M * math.sin(k), 5.0 + k % 3)) for k in range(SENSORS)
-    )
+    places = [Local(RADIUS_M * math.cos(k), RADIUS_M * math.sin(k), 5.0 + k % 3) for k in range(SENSORS)]
+    sites = tuple(Site(f"S{k}", place) for k, place in enumerate(places))
     air = Air()
     machines = Machines(Deployment("warming", Network(sites), Frame(), air, 1.5, 2.0), mode="test")
     for site in sites:
         machines.locator.listened(site.sensor_id, START_NS - SECOND, START_NS + 60 * SECOND)
     events: list[Event] = []
     for round_s in (0.0, 0.3):
-        for site in sites:
-            position = site.position
-            far_m = math.hypot(position.east_m - 40.0, position.north_m - 20.0)  # type: ignore[union-attr]
+        for site, place in zip(sites, places, strict=True):
+            far_m = math.hypot(place.east_m - 40.0, place.north_m - 20.0)
             onset_ns = after(START_NS, 1.0 + round_s + far_m / air.sound_speed_m_per_s)
             pick = Pick(onset_ns, 0.0005, snr_db=30.0)
             name = pulse_identity(site.sensor_id, onset_ns)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.record_stores import postgres_server, postgres_url, record_store, record_where  # noqa: F401  (fixtures)
+from tests.shotfix.nats_server import nats_server  # noqa: F401  (a fixture)
 
 # No deadlines: machines are noisy, and kernels compile at their first call. The build machine tries the same examples
 # every time, so that it judges the change and not the dice; everybody else rolls them.

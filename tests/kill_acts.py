@@ -159,6 +159,7 @@ class Centre:
         self.reviews = Reviews(self.store, ReviewRules(second_share=0.0, second_when_overruled=False))
         self.journal = Journal(data / "journal")
         keeping = Keeping(self.store, [Route(ROOM, ALL)], ClipStore(data / "audio"), time.time_ns)
+        keeping.hand_over = self.submit
         self.engine = Engine(city.charter, city.registry, self.journal, data / "checkpoints", keeping, time.time_ns)
         webhook = Webhook(ROOM, Destination(f"http://127.0.0.1:{port}/", allow_private=True), [SECRET])
         self.stop = threading.Event()

@@ -9,53 +9,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from acoustic.air import Air
 from acoustic.detection import Detection, pulse_identity
-from acoustic.instant import SECOND, after, parse_instant, seconds_between
+from acoustic.instant import SECOND, after, seconds_between
 from localization.fix import Fix
 from localization.locator import Locator
-from localization.study.simulate import simulate
-from localization.study.specification import Event, Place, Sensor, Spec
 from sensors.clock_watch import ClockWatch
 from sensors.source import Raw
 from sensors.time_source import Reading
 from sensors.timekeeper import Timekeeper
-from tests.clock_faults import clock_faults
+from tests.clock_faults import LIAR, START_NS, clock_faults, town
 
 pytestmark = [pytest.mark.endurance, pytest.mark.xdist_group("clocks")]
 
-START_NS = parse_instant("2026-11-22T02:00:00Z")
 EVERY_S = 6.0
 BANGS = 30
 FAULT_S = 84.0
 END_S = EVERY_S * BANGS + 10.0
 RATE_HZ = 8_000
 BLOCK = 80  # ten milliseconds, of the liar; the others' callbacks are rarer
-LIAR = "n05"  # in the middle of the town
 LOCKED = Reading("chrony", "locked", 1e-4)
 
 FAULTS = clock_faults(FAULT_S)
 """What the liar's system clock shows at true time t, s."""
-
-
-@functools.cache
-def town(seed):
-    """Twelve roofs, thirty shots among them; streets that block and echo, air that the report does not quite know."""
-    rng = np.random.default_rng(seed)
-    sensors = tuple(
-        Sensor(f"n{k:02d}", Place((k % 4) * 300.0 - 450.0 + rng.uniform(-60.0, 60.0),
-                                  (k // 4) * 300.0 - 300.0 + rng.uniform(-60.0, 60.0), rng.uniform(6.0, 14.0)),
-               clock_sigma_s=0.0)
-        for k in range(12)
-    )  # fmt: skip
-    events = tuple(
-        Event(f"b{k:02d}", "muzzle", 5.0 + EVERY_S * k, Place(rng.uniform(-350.0, 350.0), rng.uniform(-220.0, 220.0), 1.5))
-        for k in range(BANGS)
-    )  # fmt: skip
-    told, true = Air(12.0, temperature_sigma_c=1.0, wind_sigma_m_per_s=1.5), Air(12.5, wind_east_m_per_s=1.0)
-    return simulate(
-        Spec("clock faults", seed, "pulses", "local", START_NS, END_S, told, true, sensors, events)
-    ).scene  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,14 +159,14 @@ def judged(scene, fixes):
 
 @functools.cache
 def without_the_liar(seed):
-    scene = town(seed)
+    scene = town(seed, BANGS, EVERY_S)
     fixes, _ = located(scene, heard(scene, left_out=lambda true_s: true_s >= FAULT_S))
     return judged(scene, fixes)
 
 
 def faulty(seed, name, silent):
     """A night with one fault: what was noticed when, and what came of the places, with the centre acting on it."""
-    scene, shows = town(seed), FAULTS[name]
+    scene, shows = town(seed, BANGS, EVERY_S), FAULTS[name]
     node = kept(int(LIAR[1:]), shows, silent)
     centre_s, sure = watched(node, shows)
     fixes, shots = located(scene, heard(scene, node, left_out=lambda true_s: sure.get(int(true_s) + 2, False)))

@@ -17,9 +17,7 @@ from shotfix import playback
 from shotfix.city import CityPlan
 from shotfix.journal_replay import replay_journal
 from tests.live_city import City, free_port, wait_until
-from tests.shotfix.nats_server import nats_server
 
-__all__ = ["nats_server"]  # a fixture
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("live")]
 
 

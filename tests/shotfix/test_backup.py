@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -19,11 +20,19 @@ from click.testing import CliRunner
 
 from acoustic.instant import parse_instant
 from alerts.alert import encode
+from alerts.delivery import Route
+from alerts.record import server_copy
+from alerts.record.heads import HEADS, HeadsFile
+from alerts.record.ledger import Ledger
 from alerts.record.outbox import Outbox
 from alerts.record.store import Store, StoreError
 from shotfix import checkpoint, disk
 from shotfix.backup import BackupError, backup, restore, verify
+from shotfix.commands_live import restore as restore_command
+from shotfix.commands_record import record as record_command
 from shotfix.journal import Journal, read_journal
+from tests.record_stores import burst
+from tests.strategies import NIGHT_NS
 
 NOW_NS = parse_instant("2026-11-21T03:00:00Z")
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,30 +280,96 @@ def test_what_a_centre_keeps_of_people_is_in_it_and_no_lock(stopped, tmp_path):
     assert ".people.toml.lock" not in copied
 
 
-def test_a_record_on_a_server_is_copied_too(postgres_url, tmp_path):
-    if shutil.which("pg_dump") is None:
-        pytest.skip("no pg_dump here: install Debian's postgresql-client package")
-    (tmp_path / "data").mkdir()
-    with Store(postgres_url):
-        pass
-    with Journal(tmp_path / "data" / "journal") as journal:
+@pytest.fixture
+def served(postgres_url, tmp_path):
+    """The data of a centre whose record a server keeps, with one burst and its heads; and the backup of it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with Store(postgres_url) as store:
+        store.keep(burst("a"), [Route("room")], NIGHT_NS)
+        HeadsFile(data / HEADS).note(Ledger(store).head(), NIGHT_NS)
+    with Journal(data / "journal") as journal:
         journal.append("begin", NOW_NS, b"x")
         journal.flush()
-    made = backup(tmp_path / "data", tmp_path / "backup", at_ns=NOW_NS, server=postgres_url)
+    made = backup(data, tmp_path / "backup", at_ns=NOW_NS, server=postgres_url)
+    return made, tmp_path / "backup"
+
+
+def ask(command, *words):
+    return CliRunner().invoke(command, [str(word) for word in words])
+
+
+def test_a_record_on_a_server_is_copied_too(served, tmp_path):
+    made, source = served
     assert made.dump == "server/record.pgdump"
-    dump = tmp_path / "backup" / made.dump
+    dump = source / made.dump
     assert dump.read_bytes()[:5] == b"PGDMP"
     assert dump.stat().st_mode & 0o777 == 0o600
-    assert restore(tmp_path / "backup", tmp_path / "restored") == made
-    assert {path.name for path in (tmp_path / "restored").iterdir()} == {"journal"}
-    from shotfix.commands_live import restore as command  # noqa: PLC0415
-
-    done = CliRunner().invoke(command, [str(tmp_path / "backup"), str(tmp_path / "again")])
-    assert f"--dbname=ADDRESS {dump}" in done.output
+    assert restore(source, tmp_path / "restored") == made
+    assert {path.name for path in (tmp_path / "restored").iterdir()} == {"journal", HEADS}
+    done = ask(restore_command, source, tmp_path / "again")
+    assert f"shotfix record restore {dump} --record ADDRESS --heads {tmp_path / 'again' / HEADS}" in done.output
     with dump.open("ab") as file:
         file.write(b"x")
     with pytest.raises(BackupError, match=r"server/record\.pgdump: is not what was copied"):
-        verify(tmp_path / "backup")
+        verify(source)
+
+
+def test_a_record_on_a_server_is_put_back_and_compared_with_the_heads(served, postgres_server, tmp_path):
+    made, source = served
+    with postgres_server.database() as fresh:
+        done = ask(restore_command, source, tmp_path / "new", "--record", fresh)
+        assert done.exit_code == 0, done.output
+        assert "1 noted heads compared" in done.output
+        assert done.output.endswith("intact\n")
+        with Store(fresh) as store:
+            assert list(store.alerts()) == burst("a")
+        refused = ask(restore_command, source, tmp_path / "other", "--record", fresh)
+        assert "there is a record already" in str(refused.exception)
+        assert not list(tmp_path.glob("other*")), "all of it, or nothing"
+        told = json.loads(
+            ask(restore_command, source, tmp_path / "other", "--record", fresh, "--replace", "--json").stdout
+        )
+        assert (told["intact"], told["heads"], told["restored"]["dump"]) == (True, 1, made.dump)
+        assert told["restored"]["former"].startswith("public_before_")
+
+
+def test_a_ledger_that_is_shorter_than_its_heads_is_told_after_it_was_put_back(served, postgres_server, tmp_path):
+    """As when somebody gave us an older copy than the heads are."""
+    made, source = served
+    with (source / "data" / HEADS).open("ab") as file:
+        file.write(json.dumps({"sequence": 9, "digest": "0" * 64, "at_ns": NIGHT_NS}).encode() + b"\n")
+    manifest = json.loads((source / "manifest.json").read_text())
+    content = (source / "data" / HEADS).read_bytes()
+    manifest["files"][f"data/{HEADS}"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (source / "manifest.json").write_text(json.dumps(manifest))
+    with postgres_server.database() as fresh:
+        done = ask(restore_command, source, tmp_path / "new", "--record", fresh)
+        assert done.exit_code == 1
+        assert "BROKEN, truncated" in done.output
+        again = ask(record_command, "restore", source / made.dump, "--record", fresh, "--no-heads", "--replace")
+        assert again.exit_code == 0, again.output
+        assert "the record that was there is now in the schema public_before_" in again.output
+
+
+def test_a_server_s_address_is_for_a_server_s_record(copy, tmp_path):
+    with pytest.raises(BackupError, match="no server kept the record that is in it"):
+        restore(copy, tmp_path / "data", server="postgresql:///nowhere")
+    assert not list(tmp_path.glob("data*"))
+
+
+def test_a_server_that_refuses_leaves_the_configuration_out_too(served, tmp_path, monkeypatch):
+    _, source = served
+    monkeypatch.setattr(server_copy, "check_restorable", lambda *_, **__: "public")
+    manifest = json.loads((source / "manifest.json").read_text())
+    (source / "configuration").mkdir()
+    (source / "configuration" / "site.toml").write_text("x")
+    manifest["files"]["configuration/site.toml"] = {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+    (source / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="check that the server runs"):
+        restore(source, tmp_path / "new", tmp_path / "etc", server="postgresql://kim@127.0.0.1:1/record")
+    assert not list(tmp_path.glob("new*"))
+    assert not (tmp_path / "etc" / "site.toml").exists()
 
 
 def test_the_command_copies_the_record_wherever_the_configuration_has_it(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
 from acoustic.detection import Detection, probabilities_from_llr
 from acoustic.pick import Pick
@@ -14,17 +13,9 @@ from localization.study.scene import Pulse, Scene, Truth
 from localization.study.scene_reading import read_scene
 from localization.study.scene_writing import write_scene
 from sensors.site import Geodetic, Network
-from shotfix.commands import main
 from tests import streets, winds
+from tests.command_line import run
 from tests.localization.test_calibration import AIR, city
-
-
-def run(*arguments):
-    """Exit code, standard output, standard error of a command."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def rows(path):

@@ -113,7 +113,7 @@ async def listening(centre):
 # nothing dies unseen
 
 
-@pytest.mark.parametrize("who", ["_telling.keeping.run", "engine.step", "_tidy"])
+@pytest.mark.parametrize("who", ["_telling.keeping.run", "engine.step", "_tidying.run"])
 def test_a_centre_ends_when_one_of_its_threads_or_tasks_fails(config, monkeypatch, who):
     centre = Centre(config)
     owner = centre
@@ -124,7 +124,7 @@ def test_a_centre_ends_when_one_of_its_threads_or_tasks_fails(config, monkeypatc
     def fails(*_):
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(owner, name, fails if who != "_tidy" else _failing_task)
+    monkeypatch.setattr(owner, name, fails if who != "_tidying.run" else _failing_task)
 
     async def wait(_centre, running):
         await asyncio.wait([running])
@@ -133,7 +133,7 @@ def test_a_centre_ends_when_one_of_its_threads_or_tasks_fails(config, monkeypatc
         run(centre, wait)
 
 
-async def _failing_task():
+async def _failing_task(_submit):
     raise RuntimeError("out of order")
 
 
@@ -355,6 +355,7 @@ def test_tidying_goes_on_over_what_fails(config, error, monkeypatch, caplog):
         "record-failed": 0,
         "ledger-failed": 0,
         "sound-failed": 0,
+        "tokens-failed": 0,
         "calendar-failed": 0,
         "acts-failed": 0,
     }

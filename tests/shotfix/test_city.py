@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,18 +18,13 @@ from localization.frame import Frame
 from localization.study.scene_reading import read_scene
 from sensors.identity import NodeKey
 from shotfix.city import CityPlan, build_city, next_commands, node_names
-from shotfix.commands import main
 from shotfix.config_fields import NAME_PATTERN
 from shotfix.config_reading import read_node, read_site
 from shotfix.registry import read_registry
+from tests.command_line import run
 
 ROOT = Path(__file__).parents[2]
 NIGHT = ROOT / "fixtures" / "scenes" / "demo-night"
-
-
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile as sf
-from click.testing import CliRunner
 
 import shotfix
 from localization.study.scene_reading import read_scene
@@ -24,6 +24,7 @@ from localization.study.scene_writing import write_scene
 from shotfix.commands import main
 from shotfix.results import FILES
 from tests import sounds, streets
+from tests.command_line import run
 
 OUTPUTS = [
     "alerts.jsonl",
@@ -34,14 +35,6 @@ OUTPUTS = [
     "shots.geojson",
     "summary.json",
 ]
-
-
-def run(*arguments):
-    """Exit code, standard output, standard error of a command."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture
@@ -227,6 +220,21 @@ def test_help_has_an_example(command):
     code, said, _ = run(command, "--help")
     assert code == 0
     assert re.search(rf"Example:\n\s+shotfix {command} ", said)
+
+
+def leaves(command, path=()):
+    """Every command that does something, by its name."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    for name, part in command.commands.items():
+        yield from leaves(part, (*path, name))
+
+
+@pytest.mark.parametrize(("name", "command"), [*leaves(main)], ids=lambda part: part if isinstance(part, str) else "")
+def test_every_command_has_an_example_and_speaks_json(name, command):
+    assert "--json" in {word for parameter in command.params for word in parameter.opts}
+    assert re.search(rf"Example:\s+(\S+=\S+ )?shotfix {name}\b", command.help), command.help
 
 
 def test_bad_data_is_one_line(tmp_path):

@@ -13,13 +13,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from acoustic.air import Air
 from acoustic.detection import pulse_identity
-from acoustic.instant import SECOND, after, parse_instant, seconds_between
+from acoustic.instant import SECOND, after, seconds_between
 from benchmarks.association_scenes import SETTINGS, as_scene, night, of_size
 from localization.fix import Fix
-from localization.study.simulate import simulate
-from localization.study.specification import Event, Place, Sensor, Spec
 from sensors.cell import cell_of
 from sensors.health import ClockState, Heartbeat
 from sensors.identity import NodeKey
@@ -31,10 +28,10 @@ from shotfix.core import Core
 from shotfix.registry import Registry
 from shotfix.waiting import Patience
 from tests import cities
-from tests.clock_faults import clock_faults
+from tests.clock_faults import LIAR, START_NS, clock_faults
+from tests.clock_faults import town as the_town
 
 BOOT = "00c0ffee"
-START_NS = parse_instant("2026-11-22T02:00:00Z")
 LIVE = Patience()
 KEY = NodeKey.create()
 
@@ -65,30 +62,12 @@ EVERY_S = 5.0
 BANGS = 44
 FAULT_S = 40.0
 END_S = EVERY_S * BANGS + 10.0
-LIAR = "n05"  # in the middle of the town
 
 FAULTS = clock_faults(FAULT_S)
 """What the liar's clock shows at true time t, s; nothing at the node corrects it, and it says that all is well."""
 
 
-@functools.cache
-def town():
-    """Twelve roofs and their shots; streets that block and echo, air that the report does not quite know."""
-    rng = np.random.default_rng(0)
-    sensors = tuple(
-        Sensor(f"n{k:02d}", Place((k % 4) * 300.0 - 450.0 + rng.uniform(-60.0, 60.0),
-                                  (k // 4) * 300.0 - 300.0 + rng.uniform(-60.0, 60.0), rng.uniform(6.0, 14.0)),
-               clock_sigma_s=0.0)
-        for k in range(12)
-    )  # fmt: skip
-    events = tuple(
-        Event(f"b{k}", "muzzle", 5.0 + EVERY_S * k, Place(rng.uniform(-350.0, 350.0), rng.uniform(-220.0, 220.0), 1.5))
-        for k in range(BANGS)
-    )  # fmt: skip
-    told_air, true_air = Air(12.0, temperature_sigma_c=1.0, wind_sigma_m_per_s=1.5), Air(12.5, wind_east_m_per_s=1.0)
-    return simulate(
-        Spec("clock faults", 0, "pulses", "local", START_NS, END_S, told_air, true_air, sensors, events)
-    ).scene  # fmt: skip
+town = functools.partial(the_town, 0, BANGS, EVERY_S)
 
 
 @functools.cache

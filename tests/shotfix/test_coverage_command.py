@@ -9,20 +9,11 @@ import os
 import matplotlib.image as mpimg
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from shotfix.commands import main
+from tests.command_line import run
 
 LOCAL = "sensor_id,east_m,north_m,up_m,noise_floor_db_spl\nA,0,0,8,40\nB,500,0,8,\nC,480,510,8,\nD,-20,490,8,45\nE,240,260,9,\n"
 NIGHT = "fixtures/scenes/demo-night"
-
-
-def run(*arguments):
-    """Exit code, standard output, standard error of a command."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture

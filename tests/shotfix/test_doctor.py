@@ -5,6 +5,7 @@ import shutil
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,7 +13,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,19 +26,15 @@ from sensors.time_source import Reading
 from sensors.timekeeper import Timekeeper
 from shotfix import command_line, doctor
 from shotfix.city import CityPlan, build_city
-from shotfix.commands import main
 from shotfix.config_reading import read_node, read_site
+from shotfix.config_telling import CourierConfig
 from shotfix.geometry import findings as geometry
 from shotfix.network_file import Node
 from shotfix.registry import Registry
+from tests.command_line import run
 
 NIGHT = Path(__file__).parents[2] / "fixtures" / "scenes" / "demo-night"
 KEY = NodeKey.create().public_text
-
-
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 def verdicts(found):
@@ -131,6 +127,28 @@ def test_a_courier_is_looked_at_without_showing_its_token():
     (found,) = doctor.courier("room", f"http://127.0.0.1:{free_port()}/hooks/token-17")
     assert found.verdict == "WARN"
     assert "token-17" not in found.words()
+
+
+def test_of_a_courier_that_drops_files_its_folder_is_looked_at(city):
+    config = read_site(city / "site.toml")
+    drop = CourierConfig("room", kind="drop", folder=city / "room")
+    found = doctor.site(replace(config, couriers=(drop,)))
+    (gone,) = [one for one in found if str(city / "room") in one.said]
+    assert (gone.verdict, gone.about) == ("FAIL", "drop room"), (
+        "that its parent is there helps nobody: nothing makes it"
+    )
+    assert not [one for one in found if one.about.startswith("courier")], "nobody is to be called"
+    (city / "room").mkdir()
+    assert verdicts(doctor.drop("room", city / "room")) == ["OK", "OK"]
+
+
+def test_a_record_on_a_server_is_looked_at_without_showing_its_password(postgres_url):
+    (there,) = doctor.database(postgres_url)
+    assert there.verdict == "OK"
+    (gone,) = doctor.database("postgresql://shotfix:sesame@/city?host=/nowhere")
+    assert gone.verdict == "FAIL"
+    assert "server runs" in gone.words()
+    assert "sesame" not in gone.words()
 
 
 def test_a_centre_that_runs_is_seen_at_its_own_port(city):

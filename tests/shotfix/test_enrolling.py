@@ -6,28 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensors.identity import Keyring, NodeKey
 from sensors.site import Geodetic, Local, Site
 from sensors.source import Raw
-from shotfix.commands import main
 from shotfix.config_reading import read_node
 from shotfix.enrolling import Enrolment, addition_text, enrol, same_place
 from shotfix.registry import read_registry
 from shotfix.results import OutputError
 from shotfix.selftest import Bench
+from tests.command_line import run
 
 RATE_HZ = 48_000
 SITE = Site("garden-st", Geodetic(41.7805, -72.6904, 12.0), position_sigma_m=1.5, up_sigma_m=2.0)
 PLACE = ("--latitude", 41.7805, "--longitude", -72.6904, "--height", 12)
-
-
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-    return result.exit_code, result.stdout, result.stderr
 
 
 def asked(node_id="garden-st", site=SITE):

@@ -12,13 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sensors.cell import Territory, cells_within
 from sensors.nats_link import ANSWER_HEADER, STATUS_HEADER, answer_subject, batch_subject, public_nkey
-from sensors.spool import Spool
 from sensors.transport import TransportError
 from sensors.wire import Batch, Envelope, encode_batch
 from shotfix.nats_stream import StreamSettings, durable_name, stream_name
 from tests.shotfix.certificates import certificate
 from tests.shotfix.fake_centre import FakeCentre
-from tests.shotfix.nats_server import NatsServer, nats_server, need_nats_server, seed_text  # noqa: F401
+from tests.shotfix.nats_server import NatsServer, need_nats_server, seed_text
 from tests.shotfix.stations import (
     BOOT,
     CELL,
@@ -44,16 +43,10 @@ def sealed_batch(number):
     return KEY.seal(encode_batch(Batch("node-1", NOW_NS, (Envelope("node-1", BOOT, number, bang(number)),))))
 
 
-@pytest.fixture
-def spool(tmp_path):
-    with Spool(tmp_path / "spool.db", BOOT, "node-1") as opened:
-        yield opened
-
-
 # The worker
 
 
-def test_what_a_killed_worker_had_in_its_hands_comes_at_once(nats_server, spool):  # noqa: F811
+def test_what_a_killed_worker_had_in_its_hands_comes_at_once(nats_server, spool):
     """Its time with it (ack_wait_s) is 30 s; nobody waits for that."""
     killed, centre, never = FakeCentre(KEYS), FakeCentre(KEYS), asyncio.Event()
     killed.script.append(never.wait)
@@ -77,7 +70,7 @@ def test_what_a_killed_worker_had_in_its_hands_comes_at_once(nats_server, spool)
     assert took_s < 0.8 * SMALL.ack_wait_s
 
 
-def test_a_worker_whose_disk_is_full_keeps_what_it_has_and_the_order(nats_server, spool):  # noqa: F811
+def test_a_worker_whose_disk_is_full_keeps_what_it_has_and_the_order(nats_server, spool):
     settings = StreamSettings(max_age_s=600.0, max_bytes=100_000_000, ack_wait_s=1.0)
     centre = FakeCentre(KEYS)
     centre.script.extend([503] * 5)
@@ -98,7 +91,7 @@ def test_a_worker_whose_disk_is_full_keeps_what_it_has_and_the_order(nats_server
     assert centre.repeated == 0  # 2.5 s, while the stream would give it to another after 1 s of silence
 
 
-def test_our_own_mistake_stops_neither_the_stream_nor_the_rest(nats_server, spool, monkeypatch):  # noqa: F811
+def test_our_own_mistake_stops_neither_the_stream_nor_the_rest(nats_server, spool, monkeypatch):
     monkeypatch.setattr("shotfix.ingest_nats.RETRY_S", 0.01)
     centre = FakeCentre(KEYS)
 
@@ -119,7 +112,7 @@ def test_our_own_mistake_stops_neither_the_stream_nor_the_rest(nats_server, spoo
     asyncio.run(play())
 
 
-def test_on_a_border_both_workers_hear_and_one_answers(nats_server, spool):  # noqa: F811
+def test_on_a_border_both_workers_hear_and_one_answers(nats_server, spool):
     left, right, far = FakeCentre(KEYS), FakeCentre(KEYS), FakeCentre(KEYS)
     assert NEXT_CELL in cells_within(CELL, 400.0)
 
@@ -145,7 +138,7 @@ def test_on_a_border_both_workers_hear_and_one_answers(nats_server, spool):  # n
     assert two.judged == one.judged
 
 
-def test_a_neighbour_that_was_away_still_hears_what_was_said(nats_server, spool):  # noqa: F811
+def test_a_neighbour_that_was_away_still_hears_what_was_said(nats_server, spool):
     """The owner answered and the node forgot it: the stream has it for the neighbour."""
     owner, neighbour = FakeCentre(KEYS), FakeCentre(KEYS)
     beside = Territory(frozenset({NEXT_CELL}), 400.0)
@@ -165,7 +158,7 @@ def test_a_neighbour_that_was_away_still_hears_what_was_said(nats_server, spool)
     assert neighbour.taken == keys_of(range(10))
 
 
-def test_a_worker_that_is_new_to_a_cell_does_not_tell_its_past_again(nats_server, spool):  # noqa: F811
+def test_a_worker_that_is_new_to_a_cell_does_not_tell_its_past_again(nats_server, spool):
     before, after = FakeCentre(KEYS), FakeCentre(KEYS)
     from_now_on = StreamSettings(max_age_s=600.0, max_bytes=100_000_000, look_back_s=0.0)
 
@@ -183,7 +176,7 @@ def test_a_worker_that_is_new_to_a_cell_does_not_tell_its_past_again(nats_server
     assert (before.taken, after.taken) == (keys_of([0]), keys_of([1]))
 
 
-def test_a_worker_that_gives_up_cells_leaves_no_consumer_behind(nats_server):  # noqa: F811
+def test_a_worker_that_gives_up_cells_leaves_no_consumer_behind(nats_server):
     def consumers_after(worker, cells):
         async def play():
             territory = Territory(frozenset(cells), 0.0)
@@ -202,7 +195,7 @@ def test_a_worker_that_gives_up_cells_leaves_no_consumer_behind(nats_server):  #
     assert {other, durable_name("w1", CELL)} <= left
 
 
-def test_no_node_has_the_centre_speak_to_another(nats_server):  # noqa: F811
+def test_no_node_has_the_centre_speak_to_another(nats_server):
     """What a node names as its answer's subject is used only when it is its own."""
     centre = FakeCentre(KEYS)
     victim = answer_subject(CITY, "node-2", "a" * 32)

@@ -12,12 +12,10 @@ import pytest
 
 from sensors.nats_link import NatsLink
 from sensors.nats_transport import NatsTransport
-from sensors.spool import Spool
 from shotfix.nats_stream import StreamError, StreamSettings, durable_name, stream_name
 from tests.shotfix.fake_centre import FakeCentre
-from tests.shotfix.nats_server import NatsServer, free_port, nats_server, need_nats_server  # noqa: F401
+from tests.shotfix.nats_server import NatsServer, free_port, need_nats_server
 from tests.shotfix.stations import (
-    BOOT,
     CELL,
     CITY,
     KEYS,
@@ -33,12 +31,6 @@ from tests.shotfix.stations import (
 )
 
 
-@pytest.fixture
-def spool(tmp_path):
-    with Spool(tmp_path / "spool.db", BOOT, "node-1") as opened:
-        yield opened
-
-
 async def restart(server, *, wiped=False):
     await asyncio.to_thread(server.kill)
     if wiped:
@@ -47,7 +39,7 @@ async def restart(server, *, wiped=False):
 
 
 @pytest.mark.parametrize("wiped", [False, True])
-def test_a_broker_killed_in_the_middle_loses_nothing_even_when_it_forgets_everything(nats_server, spool, wiped):  # noqa: F811
+def test_a_broker_killed_in_the_middle_loses_nothing_even_when_it_forgets_everything(nats_server, spool, wiped):
     centre = FakeCentre(KEYS)
 
     async def play():
@@ -67,7 +59,7 @@ def test_a_broker_killed_in_the_middle_loses_nothing_even_when_it_forgets_everyt
     assert centre.taken == keys_of(range(asyncio.run(play())))
 
 
-def test_what_the_stream_has_is_not_yet_the_centres(nats_server, spool):  # noqa: F811
+def test_what_the_stream_has_is_not_yet_the_centres(nats_server, spool):
     """JetStream confirmed it: the spool keeps it all the same, until the centre is there."""
     early, centre = FakeCentre(KEYS), FakeCentre(KEYS)
     spool.put_all(map(bang, range(10)))
@@ -88,7 +80,7 @@ def test_what_the_stream_has_is_not_yet_the_centres(nats_server, spool):  # noqa
     assert centre.taken == keys_of(range(10))
 
 
-def test_copies_in_the_stream_stay_few_while_no_centre_is_there(nats_server, spool):  # noqa: F811
+def test_copies_in_the_stream_stay_few_while_no_centre_is_there(nats_server, spool):
     early = FakeCentre(KEYS)
     spool.put(bang(0))
 
@@ -103,7 +95,7 @@ def test_copies_in_the_stream_stay_few_while_no_centre_is_there(nats_server, spo
     assert 2 <= asyncio.run(play()) <= 7  # the patience doubles: 0.05, 0.1, ... 1.6 s
 
 
-def test_a_silent_broker_is_left_and_found_again(nats_server, spool):  # noqa: F811
+def test_a_silent_broker_is_left_and_found_again(nats_server, spool):
     centre = FakeCentre(KEYS)
 
     async def play():
@@ -124,7 +116,7 @@ def test_a_silent_broker_is_left_and_found_again(nats_server, spool):  # noqa: F
 
 
 @pytest.mark.parametrize("what", ["consumer", "stream"])
-def test_what_an_operator_deletes_is_made_again(nats_server, spool, what):  # noqa: F811
+def test_what_an_operator_deletes_is_made_again(nats_server, spool, what):
     centre = FakeCentre(KEYS)
 
     async def play():
@@ -146,7 +138,7 @@ def test_what_an_operator_deletes_is_made_again(nats_server, spool, what):  # no
     assert centre.taken == keys_of(range(2))
 
 
-def test_a_stream_that_loses_what_was_read_is_refused_with_the_remedy(nats_server):  # noqa: F811
+def test_a_stream_that_loses_what_was_read_is_refused_with_the_remedy(nats_server):
     async def play():
         async with raw_client(nats_server) as client:
             await client.jetstream().add_stream(
@@ -159,7 +151,7 @@ def test_a_stream_that_loses_what_was_read_is_refused_with_the_remedy(nats_serve
         asyncio.run(play())
 
 
-def test_a_stream_of_other_settings_is_brought_up_to_ours(nats_server):  # noqa: F811
+def test_a_stream_of_other_settings_is_brought_up_to_ours(nats_server):
     async def play():
         for settings in (SMALL, StreamSettings(max_age_s=1_200.0, max_bytes=80_000_000)):
             async with NatsStation(FakeCentre(KEYS).take, nats_server.port, settings=settings) as station:
@@ -172,7 +164,7 @@ def test_a_stream_of_other_settings_is_brought_up_to_ours(nats_server):  # noqa:
     assert config.storage == nats.js.api.StorageType.FILE
 
 
-def test_a_broker_without_room_says_what_to_change(nats_server, caplog):  # noqa: F811
+def test_a_broker_without_room_says_what_to_change(nats_server, caplog):
     caplog.set_level(logging.WARNING)
 
     async def play():
@@ -188,7 +180,7 @@ def descriptors():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_no_descriptor_is_left_behind(nats_server, spool):  # noqa: F811
+def test_no_descriptor_is_left_behind(nats_server, spool):
     centre = FakeCentre(KEYS)
 
     async def play():

@@ -60,12 +60,21 @@ def test_a_city_is_imported_and_asked(town, tmp_path):
     assert "none near enough" in run("look", "10", "10", "--in", into).output
 
 
+def test_whose_the_data_are_is_told_to_machines_too(town, tmp_path):
+    streets, into = town / "streets.geojson", tmp_path / "places.db"
+    streets.write_text(json.dumps(json.loads(streets.read_text()) | {"copyright": "OpenStreetMap contributors, ODbL"}))
+    run("import", streets, "--attribution", "City of Elmwick", "--into", into)
+    told = json.loads(run("look", "41.7658", "-72.6734", "--in", into, "--json").output)
+    assert told["attribution"] == "City of Elmwick; OpenStreetMap contributors, ODbL"
+
+
 def test_what_was_made_can_be_read_by_a_machine(town, tmp_path):
     into = tmp_path / "places.db"
     ended = run("import", *sorted(town.iterdir()), "--into", into, "--json")
     told = json.loads(ended.output)
     assert told["counts"] == {
         "addresses": 88, "intersections": 3, "blocks": 0, "beats": 2, "large_parcels": 3, "own_addresses": 2,
+        "whole_towns": 0,
     }  # fmt: skip
     assert [one["file"] for one in told["files"]] == [
         "addresses.csv",
@@ -127,6 +136,20 @@ def test_it_replaces_only_what_it_may(town, tmp_path):
     assert ended.exit_code == USAGE
     assert "replace it with --force" in ended.output
     assert run("import", town / "addresses.csv", "--into", into, "--force").exit_code == 0
+
+
+def test_a_parcel_that_is_the_town_is_said_to_be_left_out(tmp_path):
+    doors = [f"{41.77 + k * 1e-5:.6f},-72.68,{k + 1},Elm St" for k in range(1_000)]
+    (tmp_path / "a.csv").write_text("lat,lon,number,street\n" + "\n".join(doors))
+    ring = [[-72.7, 41.7], [-72.6, 41.7], [-72.6, 41.8], [-72.7, 41.8], [-72.7, 41.7]]
+    limits = {
+        "type": "Feature",
+        "properties": {"name": "Elmwick"},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    (tmp_path / "limits.geojson").write_text(json.dumps(limits))
+    ended = run("import", tmp_path / "a.csv", "--as", "parks", tmp_path / "limits.geojson", "--into", tmp_path / "p.db")
+    assert ": 1,000 addresses; left out 1 large parcels that hold most of the town; sha256 " in ended.output
 
 
 def test_columns_can_be_named(tmp_path):

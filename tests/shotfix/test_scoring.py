@@ -8,19 +8,11 @@ import math
 import shutil
 
 import pytest
-from click.testing import CliRunner
 
-from shotfix.commands import main
 from tests import streets
+from tests.command_line import run
 
 PLACES = [(60.0, -80.0), (-120.0, 40.0)]
-
-
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

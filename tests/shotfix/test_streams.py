@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -14,8 +15,12 @@ from acoustic.detection import Clip
 from acoustic.instant import SECOND
 from sensors.chunk import AudioChunk
 from sensors.health import Farewell, Heartbeat
+from sensors.identity import Keyring, NodeKey
 from sensors.message import MOST_RELEASED, Ack, Batch, Envelope
 from sensors.snippet import LARGEST_FLAC_BYTES, Snippet
+from sensors.spool import Spool
+from sensors.transport import TransportError
+from sensors.uplink import Pacing, Uplink
 from sensors.wire import decode_batch, encode_ack
 from shotfix import streams as streams_module
 from shotfix.hearing_pool import Heard, Lost, Submitted
@@ -209,6 +214,38 @@ def test_a_farewell_comes_again_until_it_is_on_the_disk(centre):
     centre.write_all()
     assert centre.took(goodbye, 1) is False
     assert len(centre.pool.finished) == 1
+
+
+@pytest.mark.parametrize("lost", [(), (0,), (1,), (0, 1, 2, 3)], ids=str)
+def test_a_node_that_has_its_farewell_left_and_nothing_else_is_let_go(centre, tmp_path, lost):
+    """After a restart the centre asks every node to send again; who has nothing to send must not be asked for ever."""
+    key, tried = NodeKey.create(), []
+
+    class Wire:
+        async def exchange(self, sealed):
+            batch = Keyring({NODE: key.public_text}).open_batch(sealed)
+            tried.append(batch)
+            held = tuple(k for k, e in enumerate(batch.envelopes) if centre.took(e.content, e.sequence))
+            answer = encode_ack(Ack(CENTRE_BOOT, NOW_NS, held, *centre.streams.told(batch)))
+            if len(tried) - 1 in lost:
+                raise TransportError("the answer was lost")
+            return answer
+
+        async def close(self):
+            pass
+
+    async def end(uplink):
+        stop = asyncio.Event()
+        stop.set()
+        await uplink.run(stop, 30.0)
+
+    with Spool(tmp_path / "spool.db", BOOT, NODE) as spool:
+        spool.put_all([Farewell(SENSOR, NOW_NS)])
+        asyncio.run(end(Uplink(spool, key, Wire(), lambda: NOW_NS, Pacing(first_wait_s=0.001))))
+        assert spool.batch(NOW_NS) is None
+    assert len(tried) <= 3 + len(lost)
+    assert tried[-1].envelopes
+    assert not centre.pool.finished, "it is no stream's end: the engine takes it"
 
 
 def test_the_same_night_played_again_ends_again(centre):

@@ -14,11 +14,10 @@ import sys
 import pytest
 
 from sensors.http_transport import HttpTransport
-from sensors.spool import Spool
 from sensors.transport import LARGEST_SEALED_BYTES, TransportError
 from sensors.wire import Batch, Envelope, encode_batch
 from tests.shotfix.fake_centre import FakeCentre
-from tests.shotfix.nats_server import free_port, nats_server  # noqa: F401
+from tests.shotfix.nats_server import free_port
 from tests.shotfix.rough_network import RoughNetwork
 from tests.shotfix.stations import (
     BOOT,
@@ -36,12 +35,6 @@ from tests.shotfix.stations import (
     sending,
     until,
 )
-
-
-@pytest.fixture
-def spool(tmp_path):
-    with Spool(tmp_path / "spool.db", BOOT, "node-1") as opened:
-        yield opened
 
 
 class Line:

@@ -7,22 +7,13 @@ import json
 import shutil
 
 import pytest
-from click.testing import CliRunner
 
 from acoustic.instant import after, instant_text
-from shotfix.commands import main
 from tests import streets
+from tests.command_line import run
 
 pytestmark = pytest.mark.xdist_group("why")
 NIGHT = "fixtures/scenes/demo-night"
-
-
-def run(*arguments):
-    """Exit code, standard output, standard error of a command."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def table(path, columns, rows):
