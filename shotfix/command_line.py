@@ -32,7 +32,7 @@ ENDINGS: Final = (
     ("sensors.time_source", "TimeSourceError", UNAVAILABLE),
     ("shotfix.segment", "JournalError", INPUT_OUTPUT),
     ("shotfix.checkpoint", "CheckpointError", INPUT_OUTPUT),
-    ("shotfix.backup", "BackupError", INPUT_OUTPUT),
+    ("shotfix.backup_manifest", "BackupError", INPUT_OUTPUT),
     ("alerts.record.database", "UnreachableError", UNAVAILABLE),
     ("alerts.record.database", "StoreError", INPUT_OUTPUT),
     ("sensors.spool_file", "SpoolError", INPUT_OUTPUT),

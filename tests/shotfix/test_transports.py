@@ -193,9 +193,12 @@ def test_forged_foreign_malformed_and_oversize_are_told_so(line):
                 "another's": KEY.seal(encode_batch(Batch("node-2", NOW_NS, ()))),
                 "oversize": bytes(LARGEST_SEALED_BYTES + 50_000),
             }.items():
-                with pytest.raises(TransportError) as caught:
-                    await transport.exchange(sealed)
-                told[name] = caught.value.status
+                for _ in range(20):  # an answer to what is still being sent may be lost with its connection
+                    with pytest.raises(TransportError) as caught:
+                        await transport.exchange(sealed)
+                    told[name] = caught.value.status
+                    if told[name] is not None:
+                        break
             assert await transport.exchange(KEY.seal(batch))
             await transport.close()
 
