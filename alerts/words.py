@@ -261,6 +261,8 @@ def _metres(length_m: float) -> str:
 
 def _clock(at_ns: int, zone: tzinfo, digits: int) -> str:
     """An instant by the clock on the wall, and by UTC where that is another."""
+    unit_ns = SECOND // 10**digits
+    at_ns = (at_ns + unit_ns // 2) // unit_ns * unit_ns  # once, so that both clocks show the same second
     utc = instant_text(at_ns, digits).replace("T", " ").replace("Z", " UTC")
     local = datetime.fromtimestamp(at_ns // SECOND, zone)
     if not local.utcoffset():
@@ -320,6 +322,6 @@ def _cautions(alert: Alert) -> list[str]:
     gate = alert.what.gate.replace(": ", ", ", 1)
     if alert.outcome != "published" and not judged:
         said.append(f"Not published: {gate}.")
-    elif alert.outcome == "published" and alert.review is None and ": at least" not in alert.what.gate:
+    elif alert.outcome == "published" and alert.review is None and ": below " in alert.what.gate:
         said.append(f"It was surer when it was published; by now: {gate}.")
     return said

@@ -52,7 +52,7 @@ def main() -> int:
 def circumstances() -> str:
     """Machine, commit and day of a measurement."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty= and changes"], capture_output=True, text=True, check=False
     ).stdout.strip()
     return (
         f"{datetime.now(UTC):%Y-%m-%d}; {processor()}; Python {platform.python_version()}; commit {commit or 'unknown'}"

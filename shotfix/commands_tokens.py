@@ -65,7 +65,8 @@ def add(config: Path, name: str, roles: tuple[str, ...], days: int, as_json: boo
 def list_tokens(config: Path, as_json: bool) -> None:
     """Say who has tokens: the first digits of each one's digest, whether it counts, when it was last used.
 
-    A running centre writes down each hour which were used. One that lies unused too long (people.idle_days) is idle.
+    A running centre writes down each hour which were used: one without a use noted may be in use since. One that lies
+    unused too long (people.idle_days) is idle.
 
     \b
     Example:
@@ -91,7 +92,7 @@ def list_tokens(config: Path, as_json: bool) -> None:
         return
     for each in told:
         roles = ",".join(each["roles"])
-        used = f"used {each['used']}" if each["used"] else "never used"
+        used = f"used {each['used']}" if each["used"] else "no use noted"
         who = f"{each['token_id']}  {each['state']:<7}  {each['name']:<24}"
         click.echo(f"{who}  {roles}  {used}, until {each['expires']}")
     if not told:

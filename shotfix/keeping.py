@@ -125,7 +125,7 @@ class Keeping:
     def pass_over(self, act_id: str) -> None:
         """Put aside an act that no revision will name, or say it of what took its incident in.
 
-        Where the record refuses, the next start tries again.
+        Where the record refuses, it comes again: what is not applied is handed over anew, each minute and at a start.
         """
         at_ns, ledger = self._now_ns(), Ledger(self._store)
         try:

@@ -118,7 +118,8 @@ class Pump:
             attempts += self._round()
             if not self._busy:
                 return attempts
-            self._carriers.await_one()
+            if not self._unwritten:
+                self._carriers.await_one()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Carry what comes, until ``stopped()``; a record that refuses is tried again, for ever.

@@ -193,17 +193,21 @@ def _rows(text: io.TextIOWrapper, delimiter: str, columns: int) -> Iterator[tupl
     A quotation mark that nobody closes costs its own line, and none of those that follow.
     """
     ahead: deque[str] = deque()
+
+    def next_piece() -> str:
+        return ahead.popleft() if ahead else text.readline(LONGEST_ROW)
+
     number = 1
-    while line := ahead.popleft() if ahead else text.readline(LONGEST_ROW):
+    while line := next_piece():
         number += 1
         if len(line) >= LONGEST_ROW and not line.endswith(("\r", "\n")):
-            while (rest := text.readline(LONGEST_ROW)) and not rest.endswith(("\r", "\n")):
+            while (rest := next_piece()) and not rest.endswith(("\r", "\n")):
                 pass
             yield number, f"longer than {LONGEST_ROW:,} letters"
             continue
         taken, cells = [line], _cells([line], delimiter)
         while cells is None and len(taken) < MOST_LINES_A_ROW:
-            taken.append(ahead.popleft() if ahead else text.readline(LONGEST_ROW))
+            taken.append(next_piece())
             if taken[-1] == "" or len(next(csv.reader(taken[-1:], delimiter=delimiter))) == columns:
                 break  # a row of its own, or the end
             cells = _cells(taken, delimiter)

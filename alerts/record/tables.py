@@ -92,6 +92,12 @@ incident: Final = sa.Table(
         sqlite_where=sa.text("wants_second = 1"),
         postgresql_where=sa.text("wants_second"),
     ),
+    sa.Index(
+        "incident_parts",
+        "merged_into",
+        sqlite_where=sa.text("merged_into IS NOT NULL"),
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    ),
 )
 """Each incident as it stands."""
 

@@ -150,6 +150,8 @@ def write(
 def _slip(act: Act, known: tuple[Alert, ...]) -> str | None:
     """A slip of the pen in a degree would send people to another town."""
     alert = next(one for one in known if one.alert_id == act.alert_id)
+    if "unplaced" in alert.what.flags:  # where it has a place all the same, that is somebody's by hand
+        return None
     machine = alert.place if alert.review is None else alert.review.machine_place or alert.place
     if machine is None or machine.latitude is None or machine.longitude is None:
         return None

@@ -16,6 +16,7 @@ from alerts.review.case import same_person
 from alerts.review.errors import ObjectionError
 from alerts.review.head import COLUMNS, head_of
 from alerts.review.rules import SecondBecause, overruled
+from alerts.review.taken_in import with_parts
 from sensors.known_type import known
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def is_second(connection: sa.Connection, head: Head, who: str, at_ns: int) -> bo
 
 
 def held_blind(connection: sa.Connection, at_ns: int) -> list[tuple[str, str]]:
-    """The incidents that somebody has in hand to say blindly what they were, each with who it is.
+    """The incidents that somebody has in hand to say blindly what they were, and their parts, each with who it is.
 
     Found by when claims run out: of all incidents, those few that did not yet are in anybody's hands.
     """
@@ -205,7 +206,8 @@ def held_blind(connection: sa.Connection, at_ns: int) -> list[tuple[str, str]]:
     held = sa.select(*COLUMNS).where(row.claimed_until_ns > at_ns, row.wants_second)
     heads = [head_of(one) for one in connection.execute(held).mappings().all()]
     held_by = [(head, head.claimed_by or "") for head in heads]
-    return [(head.incident_id, who) for head, who in held_by if is_second(connection, head, who, at_ns)]
+    blind = [(head.incident_id, who) for head, who in held_by if is_second(connection, head, who, at_ns)]
+    return [(name, who) for incident_id, who in blind for name in with_parts(connection, incident_id)]
 
 
 def knows_already(head: Head, by_turn: dict[int, Opinion], who: str) -> str | None:
@@ -306,10 +308,12 @@ def _remove(case: Case, turn: int) -> None:
 def _seen(case: Case) -> dict[str, int]:
     """How often this person is on record as having looked at the incident itself, and at lists that showed the verdict.
 
-    By the access log. Its blind side is not counted, nor is what came while they had it in hand: that is nothing else.
+    By the access log; what is part of it counts as it does. Its blind side is not counted, nor is what came while they
+    had it in hand: that is nothing else.
     """
     table = tables.access
-    mine = (table.c.about == case.head.incident_id) & (sa.func.lower(table.c.who) == case.who.lower())
+    whole = with_parts(case.connection, case.head.incident_id)
+    mine = table.c.about.in_(whole) & (sa.func.lower(table.c.who) == case.who.lower())
     seeing = (table.c.status < 300) & table.c.what.like("GET %") & ~table.c.what.like("%/blind%")
     shown = sa.func.count().filter(table.c.what.in_(SHOWING))
     looked = sa.func.count().filter(table.c.what.not_in(SHOWING))

@@ -20,6 +20,8 @@ from alerts.review.taken_in import carried
 from sensors.known_type import known
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from alerts.act import Act
     from alerts.record.ledger import Ledger
     from alerts.review.acts import Decision
@@ -60,9 +62,12 @@ def pass_over(
     connection.execute(sa.update(row).where(row.c.act_id == act_id).values(applied=True))
     decision = None
     if act in standing:
+        said_later = standing[standing.index(act) + 1 :]
         try:
-            decision = _carry(carried(open_case(connection, ledger, act.incident_id, act.by, at_ns)), act, rules)
-        except ReviewError:  # somebody has the other in hand, or has judged it
+            with connection.begin_nested():  # what is refused half-way leaves no trace
+                case = carried(open_case(connection, ledger, act.incident_id, act.by, at_ns))
+                decision = _carry(case, act, said_later, rules)
+        except ReviewError:  # somebody has the other in hand, has judged it, or is merging or splitting it
             decision = None
     case = Case(connection, ledger, MACHINE, at_ns, read_head(connection, act.incident_id, locked=True))
     told: dict[str, Any] = {"passed_over": act_id}
@@ -88,8 +93,10 @@ def _standing(connection: sa.Connection, act: Act) -> tuple[Act, ...]:
     return counting(one for one in mine if one.act_id in names)
 
 
-def _carry(case: Case, act: Act, rules: ReviewRules) -> Decision | None:
+def _carry(case: Case, act: Act, said_later: Iterable[Act], rules: ReviewRules) -> Decision | None:
     """What the act says, said of the incident that took its own in; None where that is not the same.
+
+    A judgement goes there only while nobody says otherwise: neither later of its own incident, nor of the whole.
 
     Raises
     ------
@@ -100,6 +107,10 @@ def _carry(case: Case, act: Act, rules: ReviewRules) -> Decision | None:
         return None
     version = case.head.version
     if act.judgement == "gunfire" and opinions.turn_of(case.connection, act) == opinions.FIRST:
+        of_part = [later.judgement for later in said_later if later.kind == "judge"]
+        of_whole = [opinion.verdict for opinion in opinions.read(case.connection, case.head.incident_id)]
+        if any(word != act.judgement for word in (*of_part, *of_whole)):
+            return None
         # They may have heard a clip of the other; of this one they have not.
         return opinions.first(case, rules, act.judgement, version, act.note, listened=False)
     if act.undoes is not None and (name := _carried_as(case, act.undoes)) is not None:

@@ -17,7 +17,7 @@ from alerts.review.marks import Link
 from alerts.review.opinions import Opinion
 from alerts.review.queue import Waiting, Want, read_queue, waiting_counts
 from alerts.review.rules import ReviewRules
-from alerts.review.taken_in import carried
+from alerts.review.taken_in import carried, taken_in_by, wholes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -64,6 +64,12 @@ class Reviews:
         with self.store.reading() as connection:
             return read_head(connection, incident_id)
 
+    def taken_in(self, incident_id: str) -> Head:
+        """The incident that took it in, where the machine made it part of another; itself where it did not."""
+        with self.store.reading() as connection:
+            head = read_head(connection, incident_id)
+            return taken_in_by(connection, head) or head
+
     def queue(self, now_ns: int, who: str, limit: int = 100, *, supervisor: bool = False) -> tuple[Waiting, ...]:
         """What waits for this person, the most urgent first; see `alerts.review.queue`.
 
@@ -92,12 +98,16 @@ class Reviews:
             return blind(acts.last_said(connection, head.alert_id), with_place=with_place)
 
     def must_be_blind(self, incident_id: str, who: str, at_ns: int) -> bool:
-        """Whether this person claimed it for a second opinion, and is until then shown no more than `blind`."""
+        """Whether this person claimed it for a second opinion, and is until then shown no more than `blind`.
+
+        Or what it is part of: a part tells of the whole.
+        """
         with self.store.reading() as connection:
-            return opinions.is_second(connection, read_head(connection, incident_id), who, at_ns)
+            heads = wholes(connection, read_head(connection, incident_id))
+            return any(opinions.is_second(connection, head, who, at_ns) for head in heads)
 
     def held_blind(self, at_ns: int) -> list[tuple[str, str]]:
-        """The incidents that somebody has in hand to say blindly what they were, each with who it is."""
+        """The incidents that somebody has in hand to say blindly what they were, with their parts, and who it is."""
         with self.store.reading() as connection:
             return opinions.held_blind(connection, at_ns)
 

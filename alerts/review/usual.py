@@ -115,20 +115,23 @@ def usual(
         len(placed),
         left_out["unplaced"],
         left_out["expected"],
-        others_per_hour(placed, policy, near_m) if span >= FEWEST_DAYS else None,
+        others_per_hour(placed, policy, near_m),
         likeliest_prior([alert.what.llr for alert in placed]),
         Share(sum(gunfire for _, gunfire in labelled), len(labelled)),
         trade(policy, labelled) if labelled else (),
     )
 
 
-def others_per_hour(alerts: Sequence[Alert], policy: Policy, near_m: float) -> Interval:
+def others_per_hour(alerts: Sequence[Alert], policy: Policy, near_m: float) -> Interval | None:
     """The mean rate of other bangs around the places of incidents, by day, with the interval of the mean.
 
     The mean is over days, at the places and hours of the day as often as something was heard there and then: neither
     one bad evening nor the empty outskirts before dawn make what is usual.
     """
-    sites = _sites(alerts, policy)
+    sites = _sites(alerts, policy) if alerts else {}
+    on_days = [minute * MINUTE_NS // DAY_NS for *_, minute in sites]
+    if not on_days or max(on_days) - min(on_days) + 1 < FEWEST_DAYS:
+        return None  # what was placed by hand alone has no round with a place
     tiles = sorted({(x // 2, y // 2) for x, y, _ in sites})
     number = {tile: k for k, tile in enumerate(tiles)}
     here = np.array([number[x // 2, y // 2] for x, y, _ in sites])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from alerts.record import tables
+from alerts.review.case import same_person
 from alerts.review.errors import ConflictError
 from alerts.review.findings import Finding
 from alerts.review.marks import Link
@@ -44,6 +45,8 @@ WAIT_S: Final = 2.0
 
 BLIND_MAY: Final = frozenset({"claim", "release", "opinion", "note"})
 """What somebody does who has it in hand to say blindly what it was: what is refused to them, and why, would tell."""
+CARRIED: Final = frozenset({"claim", "release", "acknowledge", "note"})
+"""What goes to the incident that took another in (`alerts.review.taken_in`), and is of that one's version."""
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +203,7 @@ def _do(call: Call, name: str, act: Callable[[str], Any]) -> Any:
                 raise is_in_hand()
     try:
         if version is not None and not call.operation.decides:
-            _expect(reviews.head(name), version)
+            _expect(_meant(call, name), version)
         return act(name)
     except ConflictError as conflict:
         raise Problem(
@@ -208,9 +211,17 @@ def _do(call: Call, name: str, act: Callable[[str], Any]) -> Any:
             str(conflict),
             version=conflict.version,
             changed_by=conflict.changed_by,
-            changed_at=_changed_at(call, name),
+            changed_at=_changed_at(call, _meant(call, name).incident_id),
             until=answers.maybe(conflict.until_ns),
         ) from None
+
+
+def _meant(call: Call, name: str) -> Head:
+    """The incident that an act goes to."""
+    reviews = call.room.services.reviews
+    head = reviews.head(name)
+    own = call.operation.name == "release" and same_person(head.holder(call.now_ns), call.who)
+    return head if own or call.operation.name not in CARRIED else reviews.taken_in(name)
 
 
 def _expect(head: Head, version: int) -> None:

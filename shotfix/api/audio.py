@@ -126,12 +126,13 @@ async def wav(call: Call) -> Response:
 
 
 async def _counted(call: Call, media_type: str) -> Response:
-    """The clip, unless this person has fetched as many as one may."""
+    """The clip, unless this person has fetched as many as one may: what is not there, and a head, cost nothing."""
+    answer = await call.do(_answer, call, media_type)
     quota = call.room.sound
-    wait_s = quota.take(call.who, call.request.path_params["sha256"])
+    wait_s = quota.take(call.who, call.about) if call.request.method != "HEAD" else 0.0
     if wait_s:
         raise later("too-many", f"{quota.most} clips in an hour is what one person may (people.clips_per_hour)", wait_s)
-    return await call.do(_answer, call, media_type)
+    return answer
 
 
 def _answer(call: Call, media_type: str) -> Response:

@@ -17,7 +17,7 @@ CLIPS_PER_HOUR: Final = 2_000
 @dataclass(slots=True)
 class _Hour:
     begun_s: float
-    clips: set[int] = field(default_factory=set)
+    clips: set[str] = field(default_factory=set)
 
 
 class SoundQuota:
@@ -26,8 +26,8 @@ class SoundQuota:
     Parameters
     ----------
     most : int
-        Clips an hour, of one person, whatever tokens they have. One that was fetched in this hour is free: players
-        fetch in parts, and people listen twice.
+        Clips an hour, of one person, whatever tokens they have, and whatever the case of their name. One that was
+        fetched in this hour is free: players fetch in parts, and people listen twice.
     seconds : callable
         A clock that never goes back, in seconds.
     """
@@ -38,13 +38,13 @@ class SoundQuota:
         self._hours: dict[str, _Hour] = {}
 
     def take(self, who: str, clip: str) -> float:
-        """Count a clip; after how many seconds there may be another, 0 when this one may be fetched."""
-        now_s = self._seconds()
+        """Count a clip that is there; after how many seconds there may be another, 0 when this one may be fetched."""
+        now_s, who = self._seconds(), who.casefold()
         if who not in self._hours or now_s - self._hours[who].begun_s >= HOUR_S:
             self._hours = {name: hour for name, hour in self._hours.items() if now_s - hour.begun_s < HOUR_S}
             self._hours[who] = _Hour(now_s)
-        hour, mark = self._hours[who], hash(clip)  # a name as long as a header may be would be much to keep
-        if mark not in hour.clips and len(hour.clips) >= self.most:
+        hour = self._hours[who]
+        if clip not in hour.clips and len(hour.clips) >= self.most:
             return hour.begun_s + HOUR_S - now_s
-        hour.clips.add(mark)
+        hour.clips.add(clip)
         return 0.0

@@ -101,8 +101,10 @@ class _Seen:
 class Uses:
     """How long each token has lain unused while the centre ran; safe for several threads.
 
-    It goes by a clock that nobody sets, and stands still while the centre does: neither a wall clock that lies, nor a
-    month's standstill, nor an old backup ends what is in daily use. What a token is not known for begins at zero.
+    It goes by a clock that nobody sets, and stands still while the centre does: neither a wall clock that lies nor a
+    month's standstill ends what is in daily use. What a token is not known for begins at zero. A file out of a backup
+    is believed as it stands: a token that had lain idle when it was made goes on from there, whatever use came later;
+    the next use ends that, and `shotfix token renew` lets it count again where none came in time.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def view(document: bytes, *, sees_people: bool, is_blind: bool = False) -> msgsp
 
 
 def blind_of(reviews: Reviews, who: str, at_ns: int) -> frozenset[str]:
-    """The incidents that a person has in hand to say blindly what they were; few, and mostly none.
+    """The incidents that a person has in hand to say blindly what they were, and their parts; few, and mostly none.
 
     Raises
     ------

@@ -73,6 +73,13 @@ def test_a_line_beyond_all_measure_is_one_row_that_is_skipped(tmp_path):
     assert report.files[0].examples == (f"line 3 (longer than {LONGEST_ROW:,} letters)",)
 
 
+def test_an_open_quotation_mark_before_a_line_beyond_all_measure_costs_these_two(tmp_path):
+    long = "x" * (2 * LONGEST_ROW) + "\n"
+    rows = [door(0), door(1, '"Elm St'), long, *(door(k) for k in range(2, 9))]
+    report = imported(tmp_path, a=HEADER + "".join(rows))
+    assert (report.files[0].found, report.files[0].skipped) == ({"addresses": 8}, 2)
+
+
 def test_another_encoding_is_named_whatever_the_format(tmp_path):
     table = (HEADER + door(0, "Rue Montréal")).encode("latin-1")
     whole = ground(LONGITUDE, LATITUDE, -72.6, 41.8, leisure="park", name="Été").replace("\\u00c9t\\u00e9", "Été")

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from acoustic.instant import after
+from alerts.desk import Desk
 from alerts.record import tables
 from alerts.review import acts
 from alerts.review.findings import Finding
@@ -19,6 +20,7 @@ from alerts.review.reviews import (
     UnknownIncidentError,
 )
 from tests.review_nights import REVIEW_LLR, apply, entries, minutes, submit, tell
+from tests.strategies import unfixed_at
 
 
 @pytest.fixture
@@ -200,6 +202,24 @@ def test_places_merges_and_splits_are_acts(reviews):
     assert merged.act.into == reviews.head(other).alert_id
     assert {alert.incident_id for alert in merged.known} == {burst, other}
     assert [one.act.kind for one in reviews.pending()] == ["place", "merge"]
+
+
+def test_a_slip_in_a_place_is_measured_against_the_sensors_and_not_against_somebodys_slip(reviews):
+    def place(name, latitude):
+        head = reviews.head(name)
+        at_ns = minutes(head.version)
+        placed = reviews.place(name, "ann", at_ns, latitude, -72.67, 25.0, expected_version=head.version)
+        return submit(reviews, placed)[-1].place.latitude
+
+    desk = Desk(mode="live")
+    said = [*desk.receive(unfixed_at("odd", llr=9.0)), *desk.tick(minutes(1))]
+    reviews.store.keep(said, [], minutes(1))
+    unplaced, placed = said[-1].incident_id, tell(reviews.store, "placed", 100.0)
+    assert said[-1].place is None
+    assert [place(unplaced, degrees) for degrees in (14.77, 41.77)] == [14.77, 41.77]
+    assert place(placed, 41.77) == 41.77
+    with pytest.raises(ObjectionError, match="km from where it was heard"):
+        place(placed, 14.77)
 
 
 def test_what_makes_no_sense_is_refused_and_leaves_no_trace(reviews):

@@ -141,12 +141,30 @@ def test_what_may_mean_the_part_only_is_looked_at_again(corner, kind, of):
     assert (who, told["passed_over"], "carried" in told) == ("machine", decision.act.act_id, False)
 
 
-def test_who_decided_of_the_whole_in_the_meantime_is_not_talked_over(corner):
+@pytest.mark.parametrize("who", ["bob", "ann"])
+def test_who_decided_of_the_whole_in_the_meantime_is_not_talked_over(corner, who):
     judged = corner.judge("gunfire")
     corner.between()
-    submit(corner.reviews, corner.judge("fireworks", "bob", corner.first), corner.desk)
+    submit(corner.reviews, corner.judge("fireworks", who, corner.first), corner.desk)
     assert corner.tell(judged) == ()
-    assert (corner.reviews.head(corner.first).verdict, corner.last(corner.first).review.by) == ("fireworks", "bob")
+    assert (corner.reviews.head(corner.first).verdict, corner.last(corner.first).review.by) == ("fireworks", who)
+    assert corner.last(corner.first).outcome == "suppressed"
+
+
+@pytest.mark.parametrize(
+    ("way", "who", "word", "carried"),
+    [("judge", "ann", "fireworks", 0), ("adjudicate", "sue", "fireworks", 0), ("adjudicate", "sue", "gunfire", 1)],
+)
+def test_a_word_that_was_corrected_before_it_was_heard_is_not_carried(corner, way, who, word, carried):
+    judged = corner.judge("gunfire")
+    version = corner.reviews.head(corner.other).version
+    later = getattr(corner.reviews, way)(corner.other, who, minutes(4), word, expected_version=version)
+    corner.between()
+    for decision in (judged, later):
+        submit(corner.reviews, decision, corner.desk)
+        corner.keeping.pass_over(decision.act.act_id)
+    assert [decision.act.by for decision in corner.carried] == ["ann"] * carried
+    assert corner.reviews.head(corner.first).verdict == ("gunfire" if carried else None)
 
 
 def test_who_has_the_whole_in_hand_decides(corner):
@@ -179,6 +197,22 @@ def test_what_was_taken_back_is_not_carried_or_taken_back_there(corner, told_bef
         assert corner.carried == []
         assert corner.tell(undone) == ()
     assert (corner.reviews.head(corner.first).verdict, corner.reviews.opinions(corner.first)) == (None, ())
+
+
+def test_an_undoing_that_the_whole_refuses_half_way_leaves_no_trace_there(corner):
+    reviews, first, other = corner.reviews, corner.first, corner.other
+    judged = corner.judge("gunfire")
+    corner.between()
+    assert corner.tell(judged)
+    far, before = tell(reviews.store, "far", 300.0), reviews.opinions(first)
+    reviews.merge(first, "cas", minutes(4), far, expected_version=reviews.head(first).version)  # not yet told
+    version = reviews.head(other).version
+    undone = reviews.undo(other, "ann", minutes(5), judged.act.act_id, expected_version=version)
+    submit(reviews, undone, corner.desk)
+    corner.keeping.pass_over(undone.act.act_id)
+    assert (corner.keeping.passed_over, corner.carried) == (2, [])
+    assert (reviews.opinions(first), reviews.head(first).verdict) == (before, "gunfire")
+    assert reviews.ledger.verify().intact
 
 
 def test_a_claim_a_sighting_and_a_note_go_to_the_whole(record_store, tmp_path):

@@ -80,6 +80,14 @@ def test_what_was_probably_gunfire_does_not_count_and_a_string_counts_once():
     assert others_per_hour(alerts_of(strings), Policy(), 2_000.0)[0] == pytest.approx(rate, rel=0.05)
 
 
+def test_places_by_hand_alone_make_no_rate():
+    said = alerts_of(scattered(0.1, 9))
+    by_hand = [replace(one, rounds=(replace(one.rounds[0], latitude=None, longitude=None),)) for one in said]
+    assert others_per_hour(said, Policy(), 2_000.0) is not None
+    assert others_per_hour(by_hand, Policy(), 2_000.0) is None
+    assert others_per_hour(said[:1], Policy(), 2_000.0) is None
+
+
 def test_one_bad_evening_does_not_make_what_is_usual_but_widens_the_interval():
     ordinary = scattered(0.5, 12)
     bad = [(5 * DAY_S + time_s / 12.0, x, y, llr) for time_s, x, y, llr in scattered(0.5, 12, seed=9)]

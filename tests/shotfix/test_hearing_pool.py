@@ -122,21 +122,27 @@ def dies(streets, deaths):
     """Hear the streets through a centre that dies before each of these steps."""
     nodes = [Node(name, streets[name][0]) for name in NAMES]
     centre, heard, most_kept = Centre({}), {name: [] for name in NAMES}, 0
+    again = {name: set() for name in NAMES}
     for step_number in range(2_000):
         if step_number in deaths:
             words = {n: [m.heard_until_ns for m in said if isinstance(m, Heartbeat)] for n, said in heard.items()}
-            centre = Centre({name: word[-1] for name, word in words.items() if word})
+            until_ns = {name: word[-1] for name, word in words.items() if word}
+            centre = Centre(until_ns)
+            again = {name: ahead_of(heard[name], until_ns.get(name, 0)) for name in NAMES}
         busy = [node for node in nodes if not node.done]
         if not busy:
             break
         node = busy[step_number % len(busy)]
-        # A pulse whose onset lies behind the last heartbeat before a death is said again; the core knows it by its name.
-        known = {said.pulse_id for said in heard[node.name] if isinstance(said, Detection)}
-        heard[node.name] += [said for said in centre.take(node) if getattr(said, "pulse_id", None) not in known]
+        # What was told of beyond the last word before a death is told again; the core knows it by its name.
+        heard[node.name] += [m for m in centre.take(node) if getattr(m, "pulse_id", None) not in again[node.name]]
         most_kept = max(most_kept, node.next - min(node.kept, default=node.next))
     for name in NAMES:
         assert not words_differ(heard[name], streets[name][1])
     assert most_kept <= 22
+
+
+def ahead_of(said, until_ns):
+    return {one.pulse_id for one in said if isinstance(one, Detection) and one.pick.onset_ns >= until_ns}
 
 
 def words_differ(heard, said):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alerts.record.store import Store
 from shotfix.api.sound_quota import HOUR_S, SoundQuota
-from tests.api_city import played
+from tests.api_city import REVIEW, played
 
 fetches = st.lists(st.tuples(st.sampled_from(["ann", "bob"]), st.integers(0, 8), st.integers(0, 1_500)), max_size=60)
 
@@ -69,15 +69,40 @@ def test_who_has_fetched_enough_is_told_when_to_come_again_and_others_are_not(tm
         played(play, store, tmp_path, clips_per_hour=3)
 
 
+def test_what_brings_no_sound_costs_nothing(tmp_path):
+    """Digests that were retired or never named, clips of what was not published, heads, parts that lie outside."""
+    there, kept_from, lone = ("ab" * 32, "cd" * 32, "ef" * 32)
+
+    async def play(city):
+        for digest in (there, kept_from, lone):
+            city.clips.put(digest)
+        city.tell("a", clips=(there, "01" * 32))
+        city.tell("b", 100.0, llr=REVIEW, clips=(kept_from,))
+        for _ in range(2):
+            for digest in (lone, "01" * 32, kept_from, "45" * 32, "x"):
+                assert (await city.get(f"/audio/{digest}", "courier")).status == 404
+            assert (await city.ask("HEAD", f"/audio/{there}", "courier")).status == 200
+            assert (await city.get(f"/audio/{there}", "courier", range="bytes=99999999-")).status == 416
+        assert city.api.room.sound._hours == {}
+        assert (await city.get(f"/audio/{there}", "courier")).status == 200
+        assert city.api.room.sound._hours["courier"].clips == {there}
+
+    with Store(tmp_path / "record.db") as store:
+        played(play, store, tmp_path, clips_per_hour=1)
+
+
 @pytest.mark.parametrize("most", [1, 2_000])
 def test_one_name_is_one_person_whatever_tokens_they_have(most, tmp_path):
     async def play(city):
-        token = city.tokens["analyst"]
-        city.enrol("analyst", "auditor")
+        digest = "ab" * 32
+        city.clips.put(digest)
+        city.tell("a", clips=(digest,))
+        tokens = [city.enrol(name, "analyst") for name in ("Ann", "Ann", "ann")]
         for number in range(most):
-            city.api.room.sound.take("analyst", f"{number}")
-        for shown in (token, city.tokens["analyst"]):
-            assert (await city.get(f"/audio/{'ab' * 32}", shown)).status == 429
+            city.api.room.sound.take("ann", f"{number}")
+        for shown in tokens:
+            assert (await city.get(f"/audio/{digest}", shown)).status == 429
+        assert (await city.ask("HEAD", f"/audio/{digest}", tokens[0])).status == 200
 
     with Store(tmp_path / "record.db") as store:
         played(play, store, tmp_path, clips_per_hour=most)

@@ -103,6 +103,13 @@ def _make_incidents() -> None:
         sqlite_where=sa.text("wants_second = 1"),
         postgresql_where=sa.text("wants_second"),
     )
+    op.create_index(
+        "incident_parts",
+        "incident",
+        ["merged_into"],
+        sqlite_where=sa.text("merged_into IS NOT NULL"),
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
     op.create_table(
         "act",
         sa.Column("act_id", sa.Text, primary_key=True),
