@@ -135,7 +135,7 @@ def restore(
     source : Path
         As `backup` made it.
     data_dir : Path
-        Must not exist, or be empty.
+        Must not exist, or be empty; no mount point.
     configuration : Path or None
         A folder for the configuration's files, none of which may be there; None leaves them in the backup.
     server : str or None
@@ -153,7 +153,9 @@ def restore(
     source, data_dir = Path(source), Path(data_dir)
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise BackupError(f"{data_dir}: is not empty; move what is there away first")
-    copied = verify(source)
+    if data_dir.is_mount():
+        raise BackupError(f"{data_dir}: a disk is mounted there, and gives its name to no folder; name one in it")
+    copied, was_there = verify(source), data_dir.exists()
     if server is not None:
         _check_server(source, copied, server, replace=replace)
     partial = data_dir.with_name(f"{data_dir.name}.partial")
@@ -165,14 +167,16 @@ def restore(
         try:
             for name, path in places.items():
                 _put(source / name, path, files[name])
+            partial.rename(data_dir)  # over an empty folder too
+            sync_folder(data_dir.parent)
             if server is not None:  # last, since it alone cannot be taken back
                 copied = dataclasses.replace(copied, former=_put_server(source, server, replace=replace))
-            if data_dir.exists():
-                data_dir.rmdir()
-            partial.rename(data_dir)
-            sync_folder(data_dir.parent)
         except BaseException:
+            if not partial.exists():
+                data_dir.rename(partial)
             shutil.rmtree(partial, ignore_errors=True)
+            if was_there:
+                data_dir.mkdir(mode=0o700, exist_ok=True)
             for path in places.values():  # none of which was there before
                 path.unlink(missing_ok=True)
             raise

@@ -262,17 +262,20 @@ def restore(
     from shotfix.backup import restore as put
     from shotfix.commands_record import HEADS, KEPT, address, noted_heads, tell_verdict, verified
 
+    if replace and record is None:
+        raise click.UsageError("--replace is for a server's record; name its database with --record")
     server = None if record is None else address(record)
     copied = put(source, data, configuration, server=server, replace=replace)
     if server is None or not as_json:
         _tell_copied(copied, f"restored into {data}", as_json=as_json)
     if server is not None:
-        if copied.former is not None and not as_json:
-            click.echo(KEPT.format(copied.former))
+        if copied.former is not None:  # at once: what follows may fail, and nothing else says its name
+            click.echo(KEPT.format(copied.former), err=as_json)
         verdict = verified(server, noted_heads(None, data / HEADS, no_heads=False))
         tell_verdict(verdict, documents=True, as_json=as_json, restored=asdict(copied))
     elif copied.dump is not None and not as_json:
-        words = f"shotfix record restore {source / copied.dump} --record ADDRESS --heads {data / HEADS}"
+        heads = f"--heads {data / HEADS}" if (data / HEADS).is_file() else "--no-heads"
+        words = f"shotfix record restore {source / copied.dump} --record ADDRESS {heads}"
         click.echo(f"the record is still to be put back, into an empty database: {words}")
 
 

@@ -185,8 +185,8 @@ def restore_record(
         raise click.UsageError("--replace is for a server's record; move the file away, and those beside it")
     else:
         restore_file(copy, Path(where))
-    if former is not None and not as_json:
-        click.echo(KEPT.format(former))
+    if former is not None:  # at once: what follows may fail, and nothing else says its name
+        click.echo(KEPT.format(former), err=as_json)
     tell_verdict(verified(where, noted), documents=True, as_json=as_json, former=former)
 
 

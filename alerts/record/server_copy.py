@@ -8,17 +8,20 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from alerts.record import opening, tables
 from alerts.record.backup import check_target, sync
 from alerts.record.database import Database, StoreError
-from alerts.record.postgres import address_of, open_postgres
+from alerts.record.postgres import WRITE_RIGHT, address_of, open_postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _INSTALL: Final = "install PostgreSQL's client programs, of the server's version"
 _HOLDS_ALERTS: Final = re.compile(r"^\d+; \d+ \d+ TABLE DATA (.+) alert ", re.MULTILINE)
@@ -29,6 +32,10 @@ _OTHERS: Final = """
     select count(*) from pg_stat_activity
     where datname = current_database() and application_name = 'shotfix' and pid <> pg_backend_pid()
 """
+_SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
+"""What libpq (PostgreSQL 18, 32.1.2) takes in an address and nobody else should read."""
+_STAYS: Final = "select set_config(name, '0', false) from pg_settings where name = 'idle_session_timeout'"
+"""PostgreSQL 14 and later; earlier ones end none."""
 _LOOKS: Final = 20
 _LOOK_S: Final = 0.1
 
@@ -45,6 +52,7 @@ def dump_server(where: str, target: Path) -> None:
     """
     check_target(target)
     program = _program("pg_dump")
+    _login(where)
     wanted = f"--schema={_quoted(_schema_of(where))}"  # without the marks it would be a pattern
     partial = target.with_name(f"{target.name}.partial")
     try:
@@ -62,6 +70,10 @@ def dump_server(where: str, target: Path) -> None:
 
 def restore_server(where: str, copy: Path, *, replace: bool = False) -> str | None:
     """Put a copy of `dump_server` back into a database: whole, or not at all.
+
+    The right to write is held meanwhile: a centre that starts then waits, and makes no record of its own in the room
+    that was made. Where this process is killed in between, nobody gives a former record its name back: it lies whole in
+    the schema ``<schema>_before_<UTC>``.
 
     All of it belongs to the user of the address then; rights that other users had are to be granted anew. A copy holds
     statements, which are run: put back none from a place that you do not trust.
@@ -83,16 +95,19 @@ def restore_server(where: str, copy: Path, *, replace: bool = False) -> str | No
     Raises
     ------
     StoreError
-        As `check_restorable`, or when the server refuses; the database is then as it was.
+        As `check_restorable`, or when the server refuses; the database is then as it was. Where that could not be done,
+        the error says in which schema the former record lies.
     """
     schema = check_restorable(where, copy, replace=replace)
-    with closing(open_postgres(where)) as database:
-        former = _make_room(database, schema)
+    with closing(open_postgres(where)) as database, _right_to_write(database) as connection:
+        _check_database(database, schema, replace=replace)  # anew: before, somebody may have made a record
+        _await_alone(database)
+        former = _make_room(database, connection, schema)
         try:
             _put(where, copy)
-        except BaseException:
+        except BaseException as error:
             if former is not None:
-                _give_room_back(database, schema, former)
+                _give_room_back(database, connection, schema, former, error)
             raise
     return former
 
@@ -103,9 +118,11 @@ def check_restorable(where: str, copy: Path, *, replace: bool = False) -> str:
     Raises
     ------
     StoreError
-        When the program is not installed or older than the server, the file is no copy of a record, or the database is
-        in use, another program's, or holds a record that nobody said to replace.
+        When the program is not installed or older than the server, the file is no copy of a record, the address holds
+        what a command must not show, or the database is in use, another program's, or holds a record that nobody said
+        to replace.
     """
+    _login(where)
     listing = _list(copy)
     found = _HOLDS_ALERTS.search(listing)
     if found is None:
@@ -133,6 +150,18 @@ def _check_database(database: Database, schema: str, *, replace: bool) -> None:
             )
 
 
+@contextmanager
+def _right_to_write(database: Database) -> Iterator[sa.Connection]:
+    """A session that holds the right to write from one transaction to the next, until the database is closed."""
+    with database.explained(), database.engine.connect() as connection:
+        with connection.begin():
+            connection.exec_driver_sql("set application_name = 'shotfix restore'")  # itself it is none of the others
+            connection.exec_driver_sql(f"select pg_advisory_lock({WRITE_RIGHT})")
+            # It says nothing for as long as the program works: a server that ends such sessions must not end this one.
+            connection.exec_driver_sql(_STAYS)
+        yield connection
+
+
 def _await_alone(database: Database) -> None:
     """Let sessions that were ended just now go; refuse while others stay."""
     for _ in range(_LOOKS):
@@ -153,10 +182,10 @@ def _check_path(database: Database, connection: sa.Connection, schema: str, *, o
         )
 
 
-def _make_room(database: Database, schema: str) -> str | None:
+def _make_room(database: Database, connection: sa.Connection, schema: str) -> str | None:
     """An empty schema; the name of the one that had been there, unless that was empty."""
     former, quoted = None, _quoted(schema)
-    with database.writing() as connection:
+    with connection.begin():
         if opening.facts_of(connection)[0]:
             former = f"{schema}_before_{datetime.now(UTC):%Y%m%d_%H%M%S}"
             aside = _quoted(former)
@@ -166,11 +195,20 @@ def _make_room(database: Database, schema: str) -> str | None:
     return former
 
 
-def _give_room_back(database: Database, schema: str, former: str) -> None:
+def _give_room_back(
+    database: Database, connection: sa.Connection, schema: str, former: str, first: BaseException
+) -> None:
     quoted, aside = _quoted(schema), _quoted(former)
-    with database.writing() as connection:
-        connection.exec_driver_sql(f"drop schema {quoted}")
-        connection.exec_driver_sql(f"alter schema {aside} rename to {quoted}")
+    try:
+        with database.explained(), connection.begin():
+            connection.exec_driver_sql(f"drop schema {quoted}")
+            connection.exec_driver_sql(f"alter schema {aside} rename to {quoted}")
+    except StoreError as error:
+        raise StoreError(
+            f"{str(first) or type(first).__name__}; and the record that was there could not be given its place back "
+            f"({error}): it is whole, in the schema {former} of the same database; look at what is in {schema}, remove "
+            f"that schema, and rename {former} to {schema}"
+        ) from first
 
 
 def _put(where: str, copy: Path) -> None:
@@ -207,13 +245,10 @@ def _program(name: str) -> str:
 
 def _run(command: list[str], where: str | None, remedy: str) -> str:
     """Run one of PostgreSQL's programs, on the database of an address if one is given; what it says."""
-    secret = {}
+    secret: dict[str, str] = {}
     if where is not None:
-        url = address_of(where)
-        bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
-        command = [command[0], f"--dbname={bare.render_as_string()}", *command[1:]]
-        # The password goes by the environment: everybody may read the words of a command.
-        secret = {} if url.password is None else {"PGPASSWORD": str(url.password)}
+        bare, secret = _login(where)
+        command = [command[0], f"--dbname={bare}", *command[1:]]
     done = subprocess.run(command, check=False, capture_output=True, env=os.environ | secret)
     if done.returncode != 0:
         # The lines that follow an error may hold what was to be written.
@@ -221,6 +256,18 @@ def _run(command: list[str], where: str | None, remedy: str) -> str:
         said = next((line for line in lines if "error: " in line), lines[-1]).rpartition("error: ")[2]
         raise StoreError(f"{Path(command[0]).name}: {said}; {remedy}")
     return done.stdout.decode(errors="replace")
+
+
+def _login(where: str) -> tuple[str, dict[str, str]]:
+    """An address for a command, whose words everybody may read; the password goes by the environment."""
+    url = address_of(where)
+    bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+    if shown := sorted(_SECRETS & bare.query.keys()):
+        raise StoreError(
+            f"the record's address: everybody could read its {shown[0]} in the words of PostgreSQL's programs; say the "
+            "password once, before the @, and other secrets in a service file of libpq, named by ?service=NAME"
+        )
+    return bare.render_as_string(), {} if url.password is None else {"PGPASSWORD": str(url.password)}
 
 
 def _quoted(name: str) -> str:

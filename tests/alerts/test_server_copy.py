@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
 
 from alerts.delivery import Route
-from alerts.record import server_copy, tables
+from alerts.record import postgres, server_copy, tables
 from alerts.record.audit import audit
 from alerts.record.guards import missing_guards
 from alerts.record.heads import Head
@@ -84,6 +87,88 @@ def test_a_record_that_is_there_is_written_over_by_nobody_and_kept_when_it_is_to
     former = restore_server(postgres_url, copy, replace=True)
     assert names_of(postgres_url) == named("a")
     assert schemas(postgres_server, postgres_url) == {"public", former}
+    assert names_of(f"{postgres_url}&options=-csearch_path%3D{former}") == named("mine")
+
+
+def told_by(where, query):
+    engine = sa.create_engine(sa.make_url(where).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(query).scalar_one()
+    engine.dispose()
+    return found
+
+
+def test_a_centre_that_starts_meanwhile_waits_and_makes_no_record_of_its_own(
+    copy, postgres_url, postgres_server, monkeypatch
+):
+    """As under a unit that is started again and again: no session is there when it is looked, and one comes then."""
+    with Store(postgres_url) as store:
+        store.keep(burst("mine"), ROOM, NIGHT_NS)
+    monkeypatch.setattr(postgres, "LOCK_TIMEOUT_MS", 60_000)  # it is tried again by the unit, here it waits
+    put, waits = server_copy._put, "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    with ThreadPoolExecutor(1) as threads:
+        started = []
+
+        def put_late(where, copy):
+            started.append(threads.submit(names_of, postgres_url))
+            while not started[0].done() and not told_by(postgres_url, waits):
+                time.sleep(0.01)
+            put(where, copy)
+
+        monkeypatch.setattr(server_copy, "_put", put_late)
+        former = restore_server(postgres_url, copy, replace=True)
+        assert started[0].result() == named("a")
+    assert schemas(postgres_server, postgres_url) == {"public", former}
+    assert names_of(f"{postgres_url}&options=-csearch_path%3D{former}") == named("mine")
+
+
+def test_a_server_that_ends_idle_sessions_does_not_end_the_one_that_keeps_others_out(postgres_url):
+    where = f"{postgres_url}&options=-cidle_session_timeout%3D60000"
+    with closing(postgres.open_postgres(where)) as database, server_copy._right_to_write(database) as connection:
+        assert told_by(where, "show idle_session_timeout") == "1min"
+        assert connection.exec_driver_sql("show idle_session_timeout").scalar_one() == "0"
+
+
+def test_a_record_that_is_made_after_the_look_is_not_put_aside_unasked(copy, postgres_url, monkeypatch):
+    look = server_copy.check_restorable
+
+    def look_and_lose(*what, **how):
+        schema = look(*what, **how)
+        with Store(postgres_url) as store:
+            store.keep(burst("mine"), ROOM, NIGHT_NS)
+        return schema
+
+    monkeypatch.setattr(server_copy, "check_restorable", look_and_lose)
+    with pytest.raises(StoreError, match="there is a record already"):
+        restore_server(postgres_url, copy)
+    assert names_of(postgres_url) == named("mine")
+
+
+ENDED = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'shotfix restore'"
+
+
+@pytest.mark.parametrize(
+    ("happens", "says"),
+    [
+        ("create table theirs (x int)", "cannot drop schema public"),
+        (ENDED, "check that the server runs|it is tried again"),
+    ],
+)
+def test_a_former_record_that_cannot_have_its_place_back_is_named_with_the_first_error(
+    copy, postgres_url, postgres_server, monkeypatch, happens, says
+):
+    with Store(postgres_url) as store:
+        store.keep(burst("mine"), ROOM, NIGHT_NS)
+
+    def fail(where, copy):
+        postgres_server.run(happens, database=sa.make_url(where).database)
+        raise StoreError("pg_restore: it was this")
+
+    monkeypatch.setattr(server_copy, "_put", fail)
+    with pytest.raises(StoreError, match=rf"^pg_restore: it was this; .*({says})") as caught:
+        restore_server(postgres_url, copy, replace=True)
+    (former,) = schemas(postgres_server, postgres_url) - {"public"}
+    assert f"it is whole, in the schema {former}" in str(caught.value)
     assert names_of(f"{postgres_url}&options=-csearch_path%3D{former}") == named("mine")
 
 
@@ -212,6 +297,17 @@ def test_it_is_given_the_password_where_nobody_reads_it_and_its_words_hold_no_ro
     assert "--single-transaction" in command
     assert password == PASSWORD
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [f"sslpassword={PASSWORD}", f"password={PASSWORD}&password=x"])
+def test_other_secrets_in_an_address_are_refused_before_a_command_shows_them(copy, tmp_path, monkeypatch, words):
+    monkeypatch.setattr(server_copy, "_schema_of", lambda where: "public")
+    monkeypatch.setattr(server_copy.subprocess, "run", lambda *_, **__: pytest.fail("a program was started"))
+    where = f"postgresql://kim@127.0.0.1:1/record?{words}"
+    for doing in (lambda: dump_server(where, tmp_path / "out"), lambda: restore_server(where, copy)):
+        with pytest.raises(StoreError, match=r"everybody could read its (ssl)?password.*service=NAME") as caught:
+            doing()
+        assert PASSWORD not in str(caught.value)
 
 
 def test_pg_dump_says_its_first_error(tmp_path, monkeypatch):

@@ -26,7 +26,8 @@ from alerts.record.heads import HEADS, HeadsFile
 from alerts.record.ledger import Ledger
 from alerts.record.outbox import Outbox
 from alerts.record.store import Store, StoreError
-from shotfix import checkpoint, disk
+from shotfix import backup as backup_module
+from shotfix import checkpoint, commands_record, disk
 from shotfix.backup import BackupError, backup, restore, verify
 from shotfix.commands_live import restore as restore_command
 from shotfix.commands_record import record as record_command
@@ -309,6 +310,10 @@ def test_a_record_on_a_server_is_copied_too(served, tmp_path):
     assert {path.name for path in (tmp_path / "restored").iterdir()} == {"journal", HEADS}
     done = ask(restore_command, source, tmp_path / "again")
     assert f"shotfix record restore {dump} --record ADDRESS --heads {tmp_path / 'again' / HEADS}" in done.output
+    manifest = json.loads((source / "manifest.json").read_text())
+    del manifest["files"][f"data/{HEADS}"]
+    (source / "manifest.json").write_text(json.dumps(manifest))
+    assert f"restore {dump} --record ADDRESS --no-heads\n" in ask(restore_command, source, tmp_path / "bare").output
     with dump.open("ab") as file:
         file.write(b"x")
     with pytest.raises(BackupError, match=r"server/record\.pgdump: is not what was copied"):
@@ -350,6 +355,69 @@ def test_a_ledger_that_is_shorter_than_its_heads_is_told_after_it_was_put_back(s
         again = ask(record_command, "restore", source / made.dump, "--record", fresh, "--no-heads", "--replace")
         assert again.exit_code == 0, again.output
         assert "the record that was there is now in the schema public_before_" in again.output
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_name_of_the_former_record_is_told_though_the_new_one_cannot_be_verified(
+    served, postgres_url, tmp_path, monkeypatch, whole
+):
+    def fail(*_):
+        raise StoreError("the server is gone")
+
+    monkeypatch.setattr(commands_record, "verified", fail)
+    made, source = served
+    command, *words = (restore_command, source, tmp_path / "new")
+    if not whole:
+        command, *words = (record_command, "restore", source / made.dump, "--no-heads")
+    told = ask(command, *words, "--record", postgres_url, "--replace", "--json")
+    assert str(told.exception) == "the server is gone"
+    assert "is now in the schema public_before_" in told.stderr
+    assert not told.stdout
+
+
+def test_to_replace_is_for_a_server_s_record(copy, tmp_path):
+    done = ask(restore_command, copy, tmp_path / "data", "--replace")
+    assert (done.exit_code, done.output.count("name its database with --record")) == (2, 1)
+    assert not list(tmp_path.glob("data*"))
+
+
+def test_the_server_s_record_is_put_last_and_the_folder_taken_back_when_that_fails(served, tmp_path, monkeypatch):
+    _, source = served
+    monkeypatch.setattr(server_copy, "check_restorable", lambda *_, **__: "public")
+    put = []
+
+    def refuse(*_, **__):
+        put.append(sorted(path.name for path in (tmp_path / "new").iterdir()))
+        raise StoreError("not now")
+
+    monkeypatch.setattr(server_copy, "restore_server", refuse)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(StoreError, match="not now"):
+        restore(source, tmp_path / "new", server="postgresql:///record")
+    assert put == [["journal", HEADS]]
+    assert list(tmp_path.glob("new*")) == [tmp_path / "new"]
+    assert not list((tmp_path / "new").iterdir())
+    busy = disk.sync_folder
+
+    def fail(folder):
+        if folder == tmp_path:
+            raise OSError(errno.EIO, "the disk fails")
+        busy(folder)
+
+    monkeypatch.setattr(backup_module, "sync_folder", fail)
+    with pytest.raises(BackupError, match="the disk fails"):
+        restore(source, tmp_path / "new", server="postgresql:///record")
+    assert len(put) == 1, "the folder first"
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_place_where_a_disk_is_mounted_is_refused_before_anything_is_read(copy, monkeypatch):
+    mounted = copy.parent / "mounted"
+    mounted.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == mounted)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(BackupError, match=r"a disk is mounted there.*name one in it"):
+        restore(copy, mounted)
 
 
 def test_a_server_s_address_is_for_a_server_s_record(copy, tmp_path):
