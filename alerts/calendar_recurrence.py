@@ -276,7 +276,7 @@ def _until(text: str | None) -> datetime | None:
     try:
         if "T" in text:
             return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007  (local by its meaning)
-        return datetime.strptime(text, "%Y%m%d").replace(hour=23, minute=59, second=59)  # noqa: DTZ007  (as above)
+        return datetime.strptime(text, "%Y%m%d").replace(hour=23, minute=59, second=59)  # noqa: DTZ007  (local by its meaning)
     except ValueError:
         raise RecurrenceError(f"the rule's UNTIL is {text[:20]!r}: expected a date or a time") from None
 

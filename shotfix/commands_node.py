@@ -95,7 +95,7 @@ def _site(
         return site_of(
             sensor_id,
             degrees=None if None in degrees else tuple(degrees),  # type: ignore[arg-type]  # three, none of them None
-            metres=None if None in metres else tuple(metres),  # type: ignore[arg-type]  # as above
+            metres=None if None in metres else tuple(metres),  # type: ignore[arg-type]  # three, none of them None
             position_sigma_m=sigmas[0],
             up_sigma_m=sigmas[1],
             clock_sigma_s=sigmas[2],

@@ -40,7 +40,7 @@ NO_HEADS = click.option(
 )
 
 
-def RECORD(command: Callable[..., Any]) -> Callable[..., Any]:  # noqa: N802  (stands where options do)
+def record_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The two ways to say which record: its place, or the configuration of its centre."""
     place = click.option(
         "--record", "record", metavar="FILE|URL", envvar="SHOTFIX_RECORD",
@@ -63,7 +63,7 @@ def ledger() -> None:
 
 
 @ledger.command("verify")
-@RECORD
+@record_options
 @click.option("--file", "exported", type=SOMEWHERE, metavar="FILE", help="An export, instead of a record.")
 @HEADS_OPTION
 @NO_HEADS
@@ -95,7 +95,7 @@ def verify_ledger(record: str | None, exported: Path | None, heads: Path | None,
 
 
 @ledger.command("export")
-@RECORD
+@record_options
 @click.option("--out", "out", type=SOMEWHERE, metavar="FILE", help="Where to; by itself standard output.")
 @click.option("--json", "as_json", is_flag=True, help="With --out: one JSON object; else they are JSON lines anyway.")
 def export_ledger(record: str | None, out: Path | None, as_json: bool) -> None:
@@ -129,7 +129,7 @@ def record() -> None:
 
 
 @record.command("backup")
-@RECORD
+@record_options
 @click.option("--out", "out", type=SOMEWHERE, required=True, metavar="FILE", help="Must not exist.")
 @JSON
 def backup_record(record: str | None, out: Path, as_json: bool) -> None:
@@ -156,7 +156,7 @@ def backup_record(record: str | None, out: Path, as_json: bool) -> None:
 
 @record.command("restore")
 @click.argument("copy", type=SOMEWHERE, metavar="COPY")
-@RECORD
+@record_options
 @click.option("--replace", is_flag=True, help="On a server: a record that is there is kept under another name.")
 @HEADS_OPTION
 @NO_HEADS
@@ -191,7 +191,7 @@ def restore_record(
 
 
 @record.command("check")
-@RECORD
+@record_options
 @JSON
 def check_record(record: str | None, as_json: bool) -> None:
     """Read all of a record: is it whole, are its guards there, what does it hold? Exit 1 when something is wrong.
@@ -215,7 +215,7 @@ def check_record(record: str | None, as_json: bool) -> None:
 
 
 def named(record: str | None) -> Path | str:
-    """Where a record is, as `RECORD` was told.
+    """Where a record is, as `record_options` was told.
 
     Raises
     ------

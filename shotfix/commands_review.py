@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shotfix.command_line import FOLDER, FORCE, JSON, OUT
-from shotfix.commands_record import RECORD, named, policy_told
+from shotfix.commands_record import named, policy_told, record_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ def labels() -> None:
 
 
 @labels.command("export")
-@RECORD
+@record_options
 @OUT
 @click.option(
     "--audio", type=FOLDER, metavar="FOLDER", help="The centre's clips: copied, and checked against the alerts."
@@ -97,7 +97,7 @@ def export_labels(
 
 
 @labels.command()
-@RECORD
+@record_options
 @_span
 @JSON
 def agreement(record: str | None, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
@@ -119,7 +119,7 @@ def agreement(record: str | None, since: str | None, until: str | None, modes: t
 
 
 @labels.command()
-@RECORD
+@record_options
 @_span
 @JSON
 def account(record: str | None, since: str | None, until: str | None, modes: tuple[str, ...], as_json: bool) -> None:
@@ -141,7 +141,7 @@ def account(record: str | None, since: str | None, until: str | None, modes: tup
 
 
 @labels.command("usual")
-@RECORD
+@record_options
 @_span
 @JSON
 def usual_bangs(

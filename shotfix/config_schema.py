@@ -105,7 +105,7 @@ def _sections(home: str, kind: type) -> Iterator[str]:
             key = f"{home}.{KEYS.get(each.name, each.name)}".strip(".")
             brackets = f"[[{key}]]" if get_origin(plain) is tuple else f"[{key}]"
             needed = ", required" if each.default is dataclasses.MISSING else ""
-            inner += [f"\n### `{brackets}`{needed}\n", rule.says, "", *_sections(key, table)]  # type: ignore[arg-type]  # as above
+            inner += [f"\n### `{brackets}`{needed}\n", rule.says, "", *_sections(key, table)]  # type: ignore[arg-type]  # it is a class
         else:
             form = "a path in quotes, or env:NAME" if plain is SecretSource else expected(hint, rule)
             rows.append(f"| `{each.name}` | {form} | {_said(each.default)} | {rule.says} |")

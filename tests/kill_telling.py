@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import http.server
 import itertools
 import json
@@ -111,8 +112,6 @@ class Receiving(http.server.BaseHTTPRequestHandler):
 
 
 def hash_of(body):
-    import hashlib  # noqa: PLC0415
-
     return hashlib.sha256(body).hexdigest()
 
 

@@ -17,7 +17,6 @@ from alerts.record import tables
 from alerts.record.ledger import Ledger
 from alerts.record.outbox import Outbox
 from alerts.record.store import StoreError
-from tests.record_stores import postgres_server, postgres_url, record_store, record_where  # noqa: F401
 from tests.strategies import NIGHT_NS, fix_at
 
 ROOM = [Route("room")]
@@ -50,7 +49,7 @@ def withdrawn(name="a"):
 
 
 @pytest.fixture
-def outbox(record_store):  # noqa: F811
+def outbox(record_store):
     return Outbox(record_store)
 
 
@@ -59,7 +58,7 @@ def die(outbox, delivery, at_ns=NIGHT_NS, receipt=LOST):
     return [outbox.settle(delivery, receipt, at_ns) for _ in SCHEDULE_S]
 
 
-def test_revisions_go_in_order_each_courier_by_itself(record_store, outbox):  # noqa: F811
+def test_revisions_go_in_order_each_courier_by_itself(record_store, outbox):
     said = burst()
     record_store.keep(said, [Route("room"), Route("other")], NIGHT_NS)
     for expected in said:
@@ -74,7 +73,7 @@ def test_revisions_go_in_order_each_courier_by_itself(record_store, outbox):  # 
     assert outbox.counts("other") == {"pending": 3, "sent": 0, "dead": 0}
 
 
-def test_many_receipts_are_one_transaction_all_or_nothing(record_store, outbox):  # noqa: F811
+def test_many_receipts_are_one_transaction_all_or_nothing(record_store, outbox):
     for name in "abc":
         record_store.keep(burst(name), ROOM, NIGHT_NS)
     due = outbox.due("room", NIGHT_NS)
@@ -91,14 +90,14 @@ def test_many_receipts_are_one_transaction_all_or_nothing(record_store, outbox):
     assert outbox.due("room", NIGHT_NS) == again
 
 
-def test_what_is_no_longer_in_the_record_is_passed_over(record_store, outbox):  # noqa: F811
+def test_what_is_no_longer_in_the_record_is_passed_over(record_store, outbox):
     record_store.keep(burst(), ROOM, NIGHT_NS)
     (due,) = outbox.due("room", NIGHT_NS)
     assert outbox.settle(dataclasses.replace(due, alert_id="another"), WON, NIGHT_NS) == "unknown"
     assert outbox.settle(due, WON, NIGHT_NS) == "sent"
 
 
-def test_a_death_is_listed_stands_in_the_ledger_and_holds_up_nobody(record_store, outbox):  # noqa: F811
+def test_a_death_is_listed_stands_in_the_ledger_and_holds_up_nobody(record_store, outbox):
     said = burst()
     record_store.keep(said, [Route("room"), Route("other")], NIGHT_NS)
     (first,) = outbox.due("room", NIGHT_NS)
@@ -121,7 +120,7 @@ def test_a_death_is_listed_stands_in_the_ledger_and_holds_up_nobody(record_store
     assert len(list(Ledger(record_store).entries(kinds=["delivery-dead"]))) == 1, "it dies once"
 
 
-def test_a_death_and_its_entry_are_written_together(record_store, outbox, monkeypatch):  # noqa: F811
+def test_a_death_and_its_entry_are_written_together(record_store, outbox, monkeypatch):
     record_store.keep(burst(), ROOM, NIGHT_NS)
     (first,) = outbox.due("room", NIGHT_NS)
     for _ in SCHEDULE_S[1:]:
@@ -138,7 +137,7 @@ def test_a_death_and_its_entry_are_written_together(record_store, outbox, monkey
     assert outbox.settle(first, LOST, NIGHT_NS) == "dead"
 
 
-def test_the_dead_are_revived_and_may_die_again(record_store, outbox):  # noqa: F811
+def test_the_dead_are_revived_and_may_die_again(record_store, outbox):
     record_store.keep(burst(), ROOM, NIGHT_NS)
     (first,) = outbox.due("room", NIGHT_NS)
     die(outbox, first)
@@ -154,7 +153,7 @@ def test_the_dead_are_revived_and_may_die_again(record_store, outbox):  # noqa: 
     assert len(list(Ledger(record_store).entries(kinds=["delivery-dead"]))) == 2
 
 
-def test_a_retired_address_is_tried_slowly_and_never_given_up_in_silence(record_store, outbox):  # noqa: F811
+def test_a_retired_address_is_tried_slowly_and_never_given_up_in_silence(record_store, outbox):
     record_store.keep(burst(), ROOM, NIGHT_NS)
     (first,) = outbox.due("room", NIGHT_NS)
     now = NIGHT_NS
@@ -167,7 +166,7 @@ def test_a_retired_address_is_tried_slowly_and_never_given_up_in_silence(record_
     assert outbox.dead("room")[0].status_code == 410
 
 
-def test_first_words_and_what_must_not_wait_can_be_asked_for(record_store, outbox):  # noqa: F811
+def test_first_words_and_what_must_not_wait_can_be_asked_for(record_store, outbox):
     told, ends = burst("a"), withdrawn("b")
     record_store.keep(told + ends, ROOM, NIGHT_NS)
     first, other = outbox.due("room", NIGHT_NS)
@@ -190,7 +189,7 @@ def test_first_words_and_what_must_not_wait_can_be_asked_for(record_store, outbo
     assert names("first") == [], "it was tried"
 
 
-def test_a_commit_wakes_whoever_waits_for_one(record_store, outbox):  # noqa: F811
+def test_a_commit_wakes_whoever_waits_for_one(record_store, outbox):
     seen, woken = outbox.changes, []
     thread = threading.Thread(target=lambda: woken.append(outbox.await_change(seen, 60.0)))
     thread.start()
@@ -205,7 +204,7 @@ def test_a_commit_wakes_whoever_waits_for_one(record_store, outbox):  # noqa: F8
     assert len(woken) == 2
 
 
-def test_an_outage_of_a_day_ends_with_everything_in_order_and_marked_late(record_store, outbox):  # noqa: F811
+def test_an_outage_of_a_day_ends_with_everything_in_order_and_marked_late(record_store, outbox):
     """By a clock that jumps from attempt to attempt; the mark is a header, the body is that of the first attempt."""
     from alerts.couriers.destination import Destination  # noqa: PLC0415
     from alerts.couriers.webhook import Secret, Webhook, body_of  # noqa: PLC0415
@@ -237,7 +236,7 @@ def test_an_outage_of_a_day_ends_with_everything_in_order_and_marked_late(record
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.attempt)).scalar_one() == tried
 
 
-def test_what_was_altered_in_the_record_is_given_up_and_told_and_holds_up_nobody(record_store, outbox, caplog):  # noqa: F811
+def test_what_was_altered_in_the_record_is_given_up_and_told_and_holds_up_nobody(record_store, outbox, caplog):
     (first, second, _), other = burst(), burst("b")[0]
     record_store.keep([first, second, other], ROOM, NIGHT_NS)
     altered = encode(first).replace(b"gunshot", b"gunshop")
@@ -254,7 +253,7 @@ def test_what_was_altered_in_the_record_is_given_up_and_told_and_holds_up_nobody
     assert f"{first.alert_id} revision 1 is not carried by room" in caplog.text
 
 
-def test_a_clock_that_was_ahead_holds_nothing_back(record_store, outbox):  # noqa: F811
+def test_a_clock_that_was_ahead_holds_nothing_back(record_store, outbox):
     """Two hours ahead at first, then set right; a retry waits no longer than the longest wait there is."""
     ahead_ns = after(NIGHT_NS, 7_200.0)
     far_ns = after(NIGHT_NS, 10 * 86_400.0)

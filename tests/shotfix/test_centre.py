@@ -12,6 +12,8 @@ import time
 import pytest
 
 from acoustic.air import Air
+from alerts.alert import encode
+from alerts.desk import Desk
 from alerts.record.store import Store, StoreError
 from sensors.identity import Keyring, NodeKey
 from shotfix import centre as centre_module
@@ -364,8 +366,6 @@ def test_tidying_goes_on_over_what_fails(config, error, monkeypatch, caplog):
 
 
 def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
-    from alerts.desk import Desk  # noqa: PLC0415
-
     alerts = [Desk().receive(fix_at(f"shot-{k}", float(k)))[0] for k in range(3)]
     audio = json.loads(_with_audio(alerts[0]))["audio"]
     with Store(tmp_path / "record.db") as store:
@@ -386,8 +386,6 @@ def test_the_sound_that_alerts_name_is_read_once(tmp_path, monkeypatch):
 
 
 def test_of_the_sound_that_alerts_name_only_what_is_gone_is_forgotten(tmp_path, monkeypatch):
-    from alerts.desk import Desk  # noqa: PLC0415
-
     alerts = [Desk().receive(fix_at(f"shot-{k}", float(k)))[0] for k in range(3)]
     clips = ["ab" * 32, "ab" * 32, "cd" * 32]
     with Store(tmp_path / "record.db") as store:
@@ -419,8 +417,6 @@ def test_of_the_sound_that_alerts_name_only_what_is_gone_is_forgotten(tmp_path, 
 
 
 def _with_audio(alert, sha256="ab" * 32):
-    from alerts.alert import encode  # noqa: PLC0415
-
     return json.dumps(json.loads(encode(alert)) | {"audio": [{"sha256": sha256, "sensor_id": "a"}]}).encode()
 
 

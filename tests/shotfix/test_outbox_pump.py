@@ -19,7 +19,6 @@ from alerts.record.outbox import Outbox
 from alerts.record.store import Store, StoreError
 from shotfix.outbox_pump import LONGEST_SLEEP_S, WAITS_S, Pump
 from tests.alerts.test_outbox import burst, withdrawn
-from tests.record_stores import postgres_server, postgres_url, record_store, record_where  # noqa: F401
 from tests.strategies import NIGHT_NS, fix_at
 
 WON = Receipt(delivered=True, detail="answered 204", status_code=204)
@@ -171,7 +170,7 @@ def test_nothing_more_is_carried_while_what_came_back_is_not_written_down(store)
 # Woken, and many at once
 
 
-def test_a_commit_wakes_the_pump_long_before_it_would_look(record_store):  # noqa: F811
+def test_a_commit_wakes_the_pump_long_before_it_would_look(record_store):
     """Ten alerts one after the other, each kept once the one before arrived: by polling they would take five seconds."""
     outbox, courier = Outbox(record_store), Courier()
     with Running(outbox, courier):
@@ -191,7 +190,7 @@ def test_what_another_process_commits_is_seen_by_looking(tmp_path):
             until(lambda: courier.carried)
 
 
-def test_an_answer_that_does_not_come_holds_up_its_own_alert_only(record_store):  # noqa: F811
+def test_an_answer_that_does_not_come_holds_up_its_own_alert_only(record_store):
     outbox = Outbox(record_store)
     stuck = burst("a")
     courier = Hanging(stuck[0].alert_id)
